@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+#
+# What the scripts share.  Sourced after "set -euo pipefail".
+#
+# Environment:
+#   RELOCATE_BUILD         build folder (default: ./build)
+#   RELOCATE_CACHE         cache folder (default: $XDG_CACHE_HOME/relocate-anon)
+#   RELOCATE_SOURCES_LIST  another sources.list (used by tests)
+
+self=${0##*/}
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=${RELOCATE_BUILD:-$PWD/build}
+cache=${RELOCATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/relocate-anon}
+sources_list=${RELOCATE_SOURCES_LIST:-$top/sources.list}
+
+# These trees are ours: nobody's git settings may change what comes out.
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+export GIT_CONFIG_COUNT=2
+export GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+export GIT_CONFIG_KEY_1=gc.auto GIT_CONFIG_VALUE_1=0
+export LC_ALL=C
+
+project_name=relocate-anon
+project_mail=relocate-anon@localhost
+
+say()  { printf '%s: %s\n' "$self" "$*" >&2; }
+die()  { printf '%s: error: %s\n' "$self" "$*" >&2; exit 1; }
+
+need() {
+	command -v "$1" >/dev/null ||
+		die "$1 not found; install the Debian package ${2:-$1}"
+}
+
+# need_space DIR MEGABYTES WHAT
+need_space() {
+	local free
+	mkdir -p "$1" 2>/dev/null || die "cannot create $1"
+	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$2" ] ||
+		die "$3 needs $2 MB in $1, only $free MB are free; make room, or set XDG_CACHE_HOME (the cache) or build elsewhere"
+}
+
+# take_lock NAME: held until the script ends; waits for whoever holds it
+take_lock() {
+	local file="$cache/locks/$1"
+	mkdir -p "$cache/locks" || die "cannot create $cache/locks"
+	exec {lock_fd}>"$file"
+	if ! flock -n "$lock_fd"; then
+		say "waiting for another run to finish ($1)"
+		flock "$lock_fd"
+	fi
+}
+
+sha256() { sha256sum -- "$@" | awk '{ print $1; exit }'; }
+
+# run_logged LOG WHAT COMMAND...: quiet; on failure the end of the log is shown
+run_logged() {
+	local log=$1 what=$2 begin=$SECONDS
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	say "$what (log: $log)"
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		tail -n 25 "$log" | sed 's/^/    /' >&2
+		if grep -q 'No space left on device' "$log"; then
+			die "$what failed: no disk space left; make room and run it again"
+		fi
+		die "$what failed after $((SECONDS - begin)) s; the whole output is in $log"
+	fi
+	say "$what: done in $((SECONDS - begin)) s"
+}
+
+# prune_old DIR N: keep the N newest entries of a cache folder
+prune_old() {
+	find "$1" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn |
+		tail -n "+$(($2 + 1))" | cut -d' ' -f2- |
+		while read -r old; do rm -rf -- "$old"; done
+}
+
+# One name for the compiler that goes into a key
+compiler_id() { "${CC:-gcc}" --version | head -n 1; }
+
+# ccache for everything; relative paths and no directory hash, so that two
+# kernels and two clones share what they have in common.
+setup_ccache() {
+	if command -v ccache >/dev/null; then
+		export CCACHE_DIR="$cache/ccache"
+		export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-4G}
+		export CCACHE_NOHASHDIR=1 CCACHE_COMPILERCHECK=content
+		export CCACHE_SLOPPINESS=include_file_mtime,include_file_ctime
+		mkdir -p "$CCACHE_DIR"
+		cc_prefix='ccache '
+	else
+		cc_prefix=
+	fi
+}
+
+jobs_wanted() { echo "${RELOCATE_JOBS:-$(nproc)}"; }
