@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The wrapper relocate-run.  Everything but the version of the library is
+# tested with the system's own C library in the place of ours, so that it
+# needs no build.
+
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+build=${RELOCATE_BUILD:-$PWD/build}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+count=0
+ok ()
+{
+	count=$((count + 1))
+	printf 'ok %d - %s\n' "$count" "$1"
+}
+not_ok ()
+{
+	count=$((count + 1))
+	printf 'not ok %d - %s\n' "$count" "$1"
+	printf '# status %s, output:\n# %s\n' "$status" "${out//$'\n'/$'\n# '}"
+}
+skip ()
+{
+	count=$((count + 1))
+	printf 'ok %d - %s # SKIP %s\n' "$count" "$1" "$2"
+}
+finish ()
+{
+	printf '1..%d\n' "$count"
+}
+
+# try NAME STATUS PATTERN COMMAND...: run it, compare status and output.
+try ()
+{
+	local name=$1 want=$2 pattern=$3
+	shift 3
+	status=0
+	out=$("$@" 2>&1) || status=$?
+	# shellcheck disable=SC2053 # a pattern is wanted
+	if [ "$status" = "$want" ] && [[ $out == $pattern ]]; then
+		ok "$name"
+	else
+		not_ok "$name"
+	fi
+}
+
+ld=$(readlink -f /lib64/ld-linux-x86-64.so.2)
+mkdir -p "$tmp/a/bin" "$tmp/a/lib/anon/lib" "$tmp/progs"
+ln -s "$ld" "$tmp/a/lib/anon/lib/ld-linux-x86-64.so.2"
+sed 's,@glibcdir@,../lib/anon,' "$top/glibc-patches/relocate-run.in" \
+	>"$tmp/a/bin/relocate-run"
+chmod +x "$tmp/a/bin/relocate-run"
+run=$tmp/a/bin/relocate-run
+cd "$tmp/progs"
+
+cat >show.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+	char exe[4096] = "";
+	FILE *maps = fopen("/proc/self/maps", "r");
+	for (int i = 0; i < argc; i++)
+		printf("[%s]", argv[i]);
+	while (maps && fgets(exe, sizeof exe, maps))
+		;
+	return argc > 1 && argv[1][0] == '=' ? atoi(argv[1] + 1) : 0;
+}
+EOF
+cc=${CC:-gcc}
+$cc -o show show.c
+$cc -static -o static show.c
+$cc -static-pie -o static-pie show.c 2>/dev/null || cp static static-pie
+$cc -shared -fPIC -o lib.so -x c - <<<'int f(void) { return 1; }'
+cp show "with space"
+cp show -- -dash
+printf '#!%s/show an  argument \n' "$PWD" >script
+printf '#! %s/show\n' "$PWD" >bare-script
+printf '#!/usr/bin/env show\n' >env-script
+printf '#!/usr/bin/env -S show -x y\n' >env-s-script
+printf '#!/usr/bin/env A=1 show\n' >env-odd-script
+printf '#!%s/script\n' "$PWD" >script-script
+printf '#!%s/loop\n' "$PWD" >loop
+printf '#!/none/such\n' >lost-script
+printf '#!\n' >empty-script
+cat >plain <<'EOF'
+echo "sh:$0:$1"
+EOF
+printf '\177ELF\001\001\001' >elf32
+head -c 64 /dev/zero >>elf32
+chmod +x ./*script loop plain elf32 show
+printf 'text\n' >data
+mkdir dir
+
+try "help" 0 "Usage: relocate-run*" "$run" --help
+try "unknown option" 125 "relocate-run: unknown option --nope*" "$run" --nope
+try "no program" 125 "*no program given*" "$run"
+try "program with a path, argv[0] kept" 0 "[[]./show[]][[]a b[]][[][]]" \
+	"$run" ./show "a b" ""
+try "program found on PATH" 0 "[[]show[]][[]x[]]" \
+	env PATH="/none:$PWD:$PATH" "$run" show x
+try "program found in the current directory by an empty entry" 0 "[[]show[]]" \
+	env PATH="$PATH:" "$run" show
+try "current directory not searched otherwise" 127 "*show: not found" \
+	"$run" show
+try "shell builtins are looked up as programs" 0 "[[]x[]]" \
+	"$run" printf '[%s]' x
+try "name with a blank" 0 "[[]./with space[]]" "$run" "./with space"
+try "name that begins with a dash" 0 "[[]-dash[]]*" \
+	env PATH="$PWD:$PATH" "$run" -- -dash
+try "exit status passed through" 42 "*" "$run" ./show =42
+try "missing program" 127 "relocate-run: nope: not found" "$run" nope
+try "missing path" 127 "relocate-run: ./nope: not found" "$run" ./nope
+try "directory" 126 "*is a directory" "$run" ./dir
+try "not executable" 126 "*not executable" "$run" ./data
+try "static program" 126 "*no dynamically linked program*" "$run" ./static
+try "static PIE" 126 "*no dynamically linked program*" "$run" ./static-pie
+try "shared library" 126 "*no dynamically linked program*" "$run" ./lib.so
+try "32-bit program" 126 "*not a program for x86-64" "$run" ./elf32
+try "script" 0 "[[]$PWD/show[]][[]an  argument[]][[]./script[]][[]z[]]" \
+	"$run" ./script z
+try "script without argument" 0 "[[]$PWD/show[]][[]./bare-script[]]" \
+	"$run" ./bare-script
+try "script of a script" 0 \
+	"[[]$PWD/show[]][[]an  argument[]][[]$PWD/script[]][[]./script-script[]][[]z[]]" \
+	"$run" ./script-script z
+try "script with env" 0 "[[]show[]][[]$PWD/env-script[]][[]--[]][[]z[]]" \
+	env PATH="$PWD:$PATH" "$run" env-script -- z
+try "script with env -S" 0 \
+	"[[]show[]][[]-x[]][[]y[]][[]$PWD/env-s-script[]][[]z[]]" \
+	env PATH="$PWD:$PATH" "$run" env-s-script z
+try "script with env and what we do not understand" 126 "*cannot run: #!*" \
+	"$run" ./env-odd-script
+try "scripts in a circle" 126 "*too many interpreters" "$run" ./loop
+try "script with a missing interpreter" 127 "*/none/such: not found" \
+	"$run" ./lost-script
+try "script with an empty interpreter" 126 "*no interpreter*" \
+	"$run" ./empty-script
+try "text without #!" 0 "sh:./plain:q" "$run" ./plain q
+
+ln -s "$run" "$tmp/link"
+try "called through a symbolic link" 0 "[[]./show[]]" "$tmp/link" ./show
+try "called by name" 0 "$tmp/a/lib/anon" \
+	env PATH="$tmp/a/bin:$PATH" relocate-run --glibc
+mv "$tmp/a" "$tmp/b"
+run=$tmp/b/bin/relocate-run
+try "moved with its library" 0 "$tmp/b/lib/anon" "$run" --glibc
+mkdir "$tmp/libs"
+$cc -shared -fPIC -o "$tmp/libs/libown.so" -x c - <<<'int f(void) { return 7; }'
+$cc -o uses -x c - -L"$tmp/libs" -lown \
+	<<<'int f(void); int main(void) { return f(); }'
+try "LD_LIBRARY_PATH still counts" 7 "" \
+	env LD_LIBRARY_PATH="$tmp/libs" "$run" ./uses
+rm "$tmp/b/lib/anon/lib/ld-linux-x86-64.so.2"
+try "no library" 125 "*make glibc*" "$run" ./show
+
+if [ -x "$build/relocate-run" ]; then
+	run=$build/relocate-run
+	cat >version.c <<'EOF'
+#include <gnu/libc-version.h>
+#include <stdio.h>
+int main(void) { puts(gnu_get_libc_version()); return 0; }
+EOF
+	$cc -o version version.c
+	try "our glibc runs a program" 0 "2.44*" "$run" ./version
+	try "our glibc runs a program of the system" 0 "*a*" "$run" ls /
+	try "our glibc runs a script" 0 "sh:./plain:q" "$run" ./plain q
+	# C.UTF-8 is built in; the rest comes from the system's files.
+	try "our glibc has UTF-8" 0 "UTF-8" \
+		env LC_ALL=C.UTF-8 "$run" locale charmap
+	try "our glibc converts character sets" 0 "*" \
+		"$run" iconv -f LATIN1 -t EBCDIC-US /dev/null
+	try "our glibc has time zones" 0 "1970-01-01 09:00" \
+		env TZ=Asia/Tokyo "$run" date -d @0 "+%F %R"
+else
+	skip "our glibc" "no $build/relocate-run (make glibc)"
+fi
+finish
