@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# TAP output for test scripts.  Source it, call `plan N` first (or let
+# `tap_end` print the plan), then one of the functions below per test, and
+# `tap_end` last: it exits 1 if a test failed or the count is wrong.
+
+tap_count=0
+tap_failed=0
+tap_planned=''
+
+plan() {
+	tap_planned=$1
+	printf '1..%d\n' "$1"
+}
+
+# Print text as TAP diagnostics.
+diag() { sed 's/^/# /' <<<"$*"; }
+
+ok() {
+	tap_count=$((tap_count + 1))
+	printf 'ok %d - %s\n' "$tap_count" "$1"
+}
+
+# not_ok NAME [DETAIL]
+not_ok() {
+	tap_count=$((tap_count + 1))
+	tap_failed=$((tap_failed + 1))
+	printf 'not ok %d - %s\n' "$tap_count" "$1"
+	[[ $# -lt 2 ]] || diag "$2"
+}
+
+# skip NAME REASON
+skip() {
+	tap_count=$((tap_count + 1))
+	printf 'ok %d - %s # SKIP %s\n' "$tap_count" "$1" "$2"
+}
+
+# tap_is GOT WANTED NAME
+tap_is() {
+	if [[ $1 == "$2" ]]; then
+		ok "$3"
+	else
+		not_ok "$3" "got:    $(printf %q "$1")"$'\n'"wanted: $(printf %q "$2")"
+	fi
+}
+
+# tap_like GOT EXTENDED-REGULAR-EXPRESSION NAME
+tap_like() {
+	if [[ $1 =~ $2 ]]; then
+		ok "$3"
+	else
+		not_ok "$3" "got:     $(printf %q "$1")"$'\n'"pattern: $2"
+	fi
+}
+
+# tap_run NAME COMMAND...: ok if the command succeeds; its output if not.
+tap_run() {
+	local name=$1 out status=0
+	shift
+	out=$("$@" 2>&1 </dev/null) || status=$?
+	if ((status == 0)); then
+		ok "$name"
+	else
+		not_ok "$name" "status $status"$'\n'"$out"
+	fi
+}
+
+# tap_true NAME CONDITION...: ok if the condition, a command, holds.
+tap_true() {
+	local name=$1
+	shift
+	if "$@"; then ok "$name"; else not_ok "$name" "false: $*"; fi
+}
+
+# capture COMMAND...: run it; its status, stdout and stderr are then in
+# $status, $out and $err.  Final line breaks are kept.
+# shellcheck disable=SC2034 # for the caller
+capture() {
+	local dir
+	dir=$(mktemp -d)
+	status=0
+	"$@" >"$dir/out" 2>"$dir/err" </dev/null || status=$?
+	out=$(tr -d '\0' <"$dir/out" && printf .)
+	out=${out%.}
+	err=$(tr -d '\0' <"$dir/err" && printf .)
+	err=${err%.}
+	rm -rf -- "$dir"
+}
+
+tap_end() {
+	if [[ -z $tap_planned ]]; then
+		printf '1..%d\n' "$tap_count"
+	elif ((tap_count != tap_planned)); then
+		diag "planned $tap_planned tests, ran $tap_count"
+		exit 1
+	fi
+	((tap_failed == 0)) || exit 1
+	exit 0
+}
