@@ -15,7 +15,10 @@ plan() {
 }
 
 # Print text as TAP diagnostics.
-diag() { sed 's/^/# /' <<<"$*"; }
+diag() {
+	local text=$*
+	printf '# %s\n' "${text//$'\n'/$'\n# '}"
+}
 
 ok() {
 	tap_count=$((tap_count + 1))

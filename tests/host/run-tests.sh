@@ -1,0 +1,84 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# run-tests: counts, and everything that must not pass for success.
+
+set -euo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+# shellcheck source=tests/tap.sh
+. "$here/../tap.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+export TMPDIR=$work
+
+# item NAME STATUS LAST-LINE OUTPUT-PATTERN COMMAND: one item through run-tests
+item() {
+	capture "$here/../run-tests" -o "$work/log" "x=$5"
+	local last=${out%$'\n'}
+	last=${last##*$'\n'}
+	if [[ $status -eq $2 && $last == "$3" && $out =~ $4 ]]; then
+		ok "$1"
+	else
+		not_ok "$1" "status $status, output: $out$err"
+	fi
+}
+
+plan 22
+
+item 'passed tests' 0 '2 passed, 0 failed, 0 skipped' '^ok +x ' \
+	'echo 1..2; echo ok 1 - a; echo ok 2 - b'
+item 'plan at the end' 0 '1 passed, 0 failed, 0 skipped' '' 'echo ok 1; echo 1..1'
+item 'a failed test shows the output' 1 '1 passed, 1 failed, 0 skipped' $'\n       . # why' \
+	'echo 1..2; echo ok 1; echo not ok 2 - b; echo "# why"; exit 1'
+item 'not ok counts although the status is 0' 1 '0 passed, 1 failed, 0 skipped' '' \
+	'echo 1..1; echo not ok 1'
+item 'skipped tests are counted apart and shown' 0 '1 passed, 0 failed, 1 skipped' 'no swap here' \
+	'echo 1..2; echo ok 1; echo "ok 2 - s # SKIP no swap here"'
+item 'KTAP as kernel tests print it' 0 '1 passed, 0 failed, 2 skipped' '' \
+	'printf "KTAP version 1\n1..3\nok 1 mm.a\nok 2 mm.b # SKIP\nok 3 c # skip x\n# Totals: pass:1 fail:0 skip:2\n"'
+item 'subtests count once' 0 '1 passed, 0 failed, 0 skipped' '' \
+	'printf "1..1\n    1..2\n    ok 1 a\n    not ok 2 b\nok 1 both\n"'
+item 'everything skipped at once' 0 '0 passed, 0 failed, 1 skipped' 'nothing here' \
+	'echo "1..0 # SKIP nothing here"'
+item 'a failed TODO test is no failure' 0 '0 passed, 0 failed, 1 skipped' 'TODO later' \
+	'echo 1..1; echo "not ok 1 - b # TODO later"'
+item 'SKIP excuses no failure' 1 '0 passed, 1 failed, 0 skipped' '' \
+	'echo 1..1; echo "not ok 1 - b # SKIP really"'
+item 'exit status without a failed test' 1 '1 passed, 1 failed, 0 skipped' 'exit status 3 without' \
+	'echo 1..1; echo ok 1; exit 3'
+item 'crash' 1 '1 passed, 1 failed, 0 skipped' 'exit status 139' \
+	'echo 1..1; echo ok 1; kill -SEGV $$'
+item 'missing plan' 1 '1 passed, 1 failed, 0 skipped' 'no plan' 'echo ok 1'
+item 'too few tests' 1 '1 passed, 1 failed, 0 skipped' 'planned 2 tests, ran 1' 'echo 1..2; echo ok 1'
+item 'too many tests' 1 '2 passed, 1 failed, 0 skipped' 'planned 1 tests, ran 2' 'echo 1..1; echo ok 1; echo ok 2'
+item 'no output at all' 1 '0 passed, 1 failed, 0 skipped' 'no plan' 'true'
+item 'bail out' 1 '1 passed, 1 failed, 0 skipped' 'Bail out! stop' 'echo 1..1; echo ok 1; echo "Bail out! stop"'
+item 'empty plan' 1 '0 passed, 0 failed, 0 skipped' 'no test ran' 'echo 1..0'
+
+SECONDS=0
+capture "$here/../run-tests" -t 1 'slow=echo 1..1; sleep 100; echo ok 1' 'next=echo 1..1; echo ok 1'
+if [[ $status -eq 1 && $out == *'timed out'* && $out == *$'\n1 passed, 1 failed, 0 skipped\n' ]] && ((SECONDS < 15)); then
+	ok 'a time-out fails one item; the next one runs'
+else
+	not_ok 'a time-out fails one item; the next one runs' "$status $out"
+fi
+
+capture "$here/../run-tests" -o "$work/new/logs" 'a=echo 1..1; echo ok 1 - first' 'b=echo 1..1; echo ok 1 - second'
+tap_is "$status $(cat "$work/new/logs/a.log" "$work/new/logs/b.log")" \
+	$'0 1..1\nok 1 - first\n1..1\nok 1 - second' 'a log per item'
+
+bad=0
+for args in '' '-x a=true' '-t soon a=true' 'true' 'a=true a=true' '-o'; do
+	# shellcheck disable=SC2086 # several words
+	capture "$here/../run-tests" $args
+	[[ $status -eq 2 && $err == run-tests:* ]] || { bad=1; diag "$args: $status $err"; }
+done
+tap_is "$bad" 0 'wrong usage is status 2 with a reason'
+
+rm -rf "$work/log" "$work/new"
+"$here/../run-tests" 'a=echo 1..1; echo ok 1' >/dev/null
+tap_is "$(find "$work" -name 'run-tests.*' -newer "$0" | wc -l)" 1 \
+	'without -o only the log of the failed run is left'
+
+tap_end
