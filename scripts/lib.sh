@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
+# shellcheck disable=SC2034  # used by those who source it
 #
 # What the scripts share.  Sourced after "set -euo pipefail".
 #
@@ -10,7 +11,7 @@
 
 self=${0##*/}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=${RELOCATE_BUILD:-$PWD/build}
+build=$(realpath -m "${RELOCATE_BUILD:-build}")
 cache=${RELOCATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/relocate-anon}
 sources_list=${RELOCATE_SOURCES_LIST:-$top/sources.list}
 
