@@ -5,7 +5,7 @@
 
 set -euo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
-# shellcheck source=tests/tap.sh
+# shellcheck source-path=SCRIPTDIR source=../tap.sh
 . "$here/../tap.sh"
 
 work=$(mktemp -d)

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Allocate many chunks that malloc() maps one by one, write them, then grow
+ * each with realloc() and write it on.  On a kernel where moved memory cannot
+ * merge with its neighbours the mappings pile up until the process reaches
+ * vm.max_map_count.  Says how many mappings there are at the end, whether
+ * threads and mprotect() still work, what the kernel spends on it, and whether
+ * every byte is right.  An ordinary C program: it knows of no special flag.
+ *
+ * Once there are no mappings left, even small things can fail, so all buffers
+ * used for reporting are static and stdio gets its buffer before anything else.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <gnu/libc-version.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_CONTENT = 1, EXIT_SETUP = 2 };
+enum { MAX_THREADS = 1024, PAGE = 4096 };
+
+static char stdout_buffer[1 << 14];
+static char read_buffer[1 << 18];
+static pthread_t thread[MAX_THREADS];
+
+/* Three pages in a mapping that exists from the start, for mprotect(). */
+static char pages[3 * PAGE] __attribute__((aligned(PAGE)));
+
+static bool verbose;
+
+static void usage(FILE *to)
+{
+	fputs("Usage: chunks [-v] [-n COUNT] [-s SIZE] [-g GROWN] [-t THREADS]\n"
+	      "Allocate COUNT chunks of SIZE bytes, grow each to GROWN bytes with realloc(),\n"
+	      "and report on the mappings.  Defaults: -n 110000 -s 6000 -g 22000 -t 64.\n"
+	      "  -v  readable text besides the line of key=value pairs\n"
+	      "Exit status: 0 every byte right, 1 content wrong, 2 set-up error.\n", to);
+}
+
+/* The content of a chunk: a series of 64-bit words that depends on its number. */
+#define WORD_STEP UINT64_C(0xc2b2ae3d27d4eb4f)
+
+static uint64_t first_word(size_t chunk)
+{
+	return (chunk + 1) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* Write bytes [from, to) of a chunk's content. */
+static void fill(unsigned char *p, size_t chunk, size_t from, size_t to)
+{
+	uint64_t start = first_word(chunk);
+
+	for (size_t at = from; at < to;) {
+		size_t in_word = at % sizeof(uint64_t);
+		size_t bytes = sizeof(uint64_t) - in_word;
+		uint64_t word = start + at / sizeof(uint64_t) * WORD_STEP;
+
+		if (bytes > to - at)
+			bytes = to - at;
+		if (bytes == sizeof(word))
+			memcpy(p + at, &word, sizeof(word));
+		else
+			memcpy(p + at, (char *)&word + in_word, bytes);
+		at += bytes;
+	}
+}
+
+/* Compare bytes [0, to) with the chunk's content; say where they differ. */
+static bool check(const unsigned char *p, size_t chunk, size_t to, const char *when)
+{
+	uint64_t word = first_word(chunk);
+	uint64_t got;
+	size_t at;
+
+	for (at = 0; at + sizeof(word) <= to; at += sizeof(word), word += WORD_STEP) {
+		memcpy(&got, p + at, sizeof(got));
+		if (got != word)
+			goto wrong;
+	}
+	if (memcmp(p + at, &word, to - at) == 0)
+		return true;
+wrong:
+	while (at < to && p[at] == ((unsigned char *)&word)[at % sizeof(word)])
+		at++;
+	fprintf(stderr, "chunks: wrong content %s: chunk %zu, byte %zu\n", when, chunk, at);
+	return false;
+}
+
+/* Lines in /proc/self/maps, which are mappings; -1 if it cannot be read. */
+static long count_mappings(void)
+{
+	long lines = 0;
+	ssize_t got;
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	while ((got = read(fd, read_buffer, sizeof(read_buffer))) > 0)
+		for (ssize_t i = 0; i < got; i++)
+			lines += read_buffer[i] == '\n';
+	close(fd);
+	return got < 0 ? -1 : lines;
+}
+
+/*
+ * Bytes in the slabs that describe mappings, of the whole system: that is what
+ * /proc/slabinfo knows, and only root may read it.  -1 if it cannot be read.
+ */
+static long long count_metadata(void)
+{
+	static const char *const names[] = { "vm_area_struct", "anon_vma", "anon_vma_chain" };
+	long long bytes = -1;
+	size_t used = 0;
+	ssize_t got;
+	int fd = open("/proc/slabinfo", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	while ((got = read(fd, read_buffer + used, sizeof(read_buffer) - 1 - used)) > 0)
+		used += (size_t)got;
+	close(fd);
+	read_buffer[used] = '\0';
+
+	for (char *line = strtok(read_buffer, "\n"); line; line = strtok(NULL, "\n")) {
+		unsigned long pages_per_slab, slabs;
+		char name[64];
+
+		if (sscanf(line, "%63s %*u %*u %*u %*u %lu : tunables %*u %*u %*u : slabdata %*u %lu",
+			   name, &pages_per_slab, &slabs) != 3)
+			continue;
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (strcmp(name, names[i]) == 0)
+				bytes = (bytes < 0 ? 0 : bytes) + (long long)(slabs * pages_per_slab * PAGE);
+	}
+	return bytes;
+}
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *wait_at_gate(void *unused)
+{
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+	return unused;
+}
+
+/* Start that many threads that all live at once; how many started. */
+static unsigned int try_threads(unsigned int wanted, int *error)
+{
+	unsigned int started;
+
+	*error = 0;
+	pthread_mutex_lock(&gate);
+	for (started = 0; started < wanted; started++) {
+		*error = pthread_create(&thread[started], NULL, wait_at_gate, NULL);
+		if (*error)
+			break;
+	}
+	pthread_mutex_unlock(&gate);
+	for (unsigned int i = 0; i < started; i++)
+		pthread_join(thread[i], NULL);
+	return started;
+}
+
+/* Protecting the middle one of three pages takes two more mappings. */
+static int try_mprotect(void)
+{
+	int error = 0;
+
+	pages[PAGE] = 1;
+	if (mprotect(pages + PAGE, PAGE, PROT_READ))
+		error = errno;
+	mprotect(pages, sizeof(pages), PROT_READ | PROT_WRITE);
+	return error;
+}
+
+static const char *error_name(int error)
+{
+	const char *name = error ? strerrorname_np(error) : "none";
+
+	return name ? name : "unknown";
+}
+
+static long long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static long read_max_map_count(void)
+{
+	char text[32] = "";
+	int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return text[0] ? atol(text) : -1;
+}
+
+static size_t number(const char *text, char option, size_t max)
+{
+	char *end;
+	unsigned long long value;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || value == 0 || value > max) {
+		fprintf(stderr, "chunks: -%c: '%s' is not a number from 1 to %zu\n", option, text, max);
+		exit(EXIT_SETUP);
+	}
+	return (size_t)value;
+}
+
+int main(int argc, char **argv)
+{
+	size_t count = 110000, size = 6000, grown = 22000;
+	unsigned int threads = 64;
+	unsigned int started;
+	long mappings_before, mappings;
+	long long metadata_before, metadata, fill_ms, grow_ms, begin;
+	int thread_error, mprotect_error, option;
+	unsigned char **chunk;
+	struct utsname uts;
+	bool right = true;
+
+	setvbuf(stdout, stdout_buffer, _IOFBF, sizeof(stdout_buffer));
+	while ((option = getopt(argc, argv, "vhn:s:g:t:")) != -1) {
+		switch (option) {
+		case 'v': verbose = true; break;
+		case 'n': count = number(optarg, 'n', 100000000); break;
+		case 's': size = number(optarg, 's', 1 << 30); break;
+		case 'g': grown = number(optarg, 'g', 1 << 30); break;
+		case 't': threads = (unsigned int)number(optarg, 't', MAX_THREADS); break;
+		case 'h': usage(stdout); return 0;
+		default: usage(stderr); return EXIT_SETUP;
+		}
+	}
+	if (optind < argc || grown < size) {
+		fprintf(stderr, optind < argc ? "chunks: no arguments expected beside options\n"
+					      : "chunks: GROWN is less than SIZE\n");
+		return EXIT_SETUP;
+	}
+	uname(&uts);
+
+	/* Every chunk gets a mapping of its own, however many there are. */
+	if (!mallopt(M_MMAP_THRESHOLD, PAGE) || !mallopt(M_MMAP_MAX, 1000000)) {
+		fprintf(stderr, "chunks: mallopt() refuses the settings\n");
+		return EXIT_SETUP;
+	}
+	chunk = calloc(count, sizeof(*chunk));
+	if (!chunk) {
+		fprintf(stderr, "chunks: no memory for %zu pointers\n", count);
+		return EXIT_SETUP;
+	}
+
+	metadata_before = count_metadata();
+	begin = now_ms();
+	for (size_t i = 0; i < count; i++) {
+		chunk[i] = malloc(size);
+		if (!chunk[i]) {
+			fprintf(stderr, "chunks: malloc() failed at chunk %zu: %s\n", i, strerror(errno));
+			return EXIT_SETUP;
+		}
+		fill(chunk[i], i, 0, size);
+	}
+	fill_ms = now_ms() - begin;
+	mappings_before = count_mappings();
+
+	begin = now_ms();
+	for (size_t i = 0; i < count && right; i++) {
+		unsigned char *p = realloc(chunk[i], grown);
+
+		if (!p) {
+			fprintf(stderr, "chunks: realloc() failed at chunk %zu: %s\n", i, strerror(errno));
+			return EXIT_SETUP;
+		}
+		chunk[i] = p;
+		right = check(p, i, size, "after realloc()");
+		fill(p, i, size, grown);
+	}
+	grow_ms = now_ms() - begin;
+
+	mappings = count_mappings();
+	mprotect_error = try_mprotect();
+	started = try_threads(threads, &thread_error);
+	metadata = count_metadata();
+	for (size_t i = 0; i < count && right; i++)
+		right = check(chunk[i], i, grown, "at the end");
+
+	if (verbose) {
+		printf("Linux %s, glibc %s: %zu chunks of %zu bytes grown to %zu\n", uts.release,
+		       gnu_get_libc_version(), count, size, grown);
+		printf("mappings   %ld before growing, %ld after (at most %ld allowed)\n",
+		       mappings_before, mappings, read_max_map_count());
+		printf("threads    %u of %u can be created%s%s\n", started, threads,
+		       thread_error ? ": " : "", thread_error ? strerror(thread_error) : "");
+		printf("mprotect   %s%s\n", mprotect_error ? "fails: " : "works",
+		       mprotect_error ? strerror(mprotect_error) : "");
+		if (metadata >= 0)
+			printf("metadata   %lld KiB in vm_area_struct, anon_vma and anon_vma_chain (%lld KiB before)\n",
+			       metadata / 1024, metadata_before / 1024);
+		printf("time       %lld ms to allocate and write, %lld ms to grow and write\n", fill_ms,
+		       grow_ms);
+		printf("content    %s\n", right ? "every byte is right" : "WRONG");
+	}
+	printf("chunks: kernel=%s glibc=%s count=%zu size=%zu grown=%zu verified=%s"
+	       " mappings_before=%ld mappings=%ld max_map_count=%ld threads=%u/%u threads_errno=%s"
+	       " mprotect=%s mprotect_errno=%s",
+	       uts.release, gnu_get_libc_version(), count, size, grown, right ? "yes" : "no",
+	       mappings_before, mappings, read_max_map_count(), started, threads,
+	       error_name(thread_error), mprotect_error ? "fails" : "works",
+	       error_name(mprotect_error));
+	if (metadata >= 0)
+		printf(" metadata_before=%lld metadata=%lld", metadata_before, metadata);
+	else
+		printf(" metadata_before=n/a metadata=n/a");
+	printf(" fill_ms=%lld grow_ms=%lld\n", fill_ms, grow_ms);
+	if (fflush(stdout)) {
+		fprintf(stderr, "chunks: cannot write the result: %s\n", strerror(errno));
+		return EXIT_SETUP;
+	}
+	return right ? 0 : EXIT_CONTENT;
+}
