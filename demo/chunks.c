@@ -298,8 +298,8 @@ int main(int argc, char **argv)
 	grow_ms = now_ms() - begin;
 
 	mappings = count_mappings();
-	mprotect_error = try_mprotect();
 	started = try_threads(threads, &thread_error);
+	mprotect_error = try_mprotect();
 	metadata = count_metadata();
 	for (size_t i = 0; i < count && right; i++)
 		right = check(chunk[i], i, grown, "at the end");

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# demo/run-demo: its verdict, with made-up results in place of the guests.
+
+set -euo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+# shellcheck source-path=SCRIPTDIR source=../tap.sh
+. "$here/../tap.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+demo=$here/../../demo/run-demo
+export RELOCATE_BUILD=$work/build RUN_KERNEL=$work/run-kernel
+
+if (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) < 4096)); then
+	plan 1
+	skip 'verdict of the demonstration' 'it wants 4 GiB of free memory'
+	tap_end
+fi
+
+mkdir -p "$work/build/kernel/pristine" "$work/build/kernel/patched" "$work/build/demo"
+touch "$work/build/kernel/pristine/bzImage" "$work/build/kernel/patched/bzImage"
+printf '#!/bin/sh\n' | tee "$work/build/demo/chunks" >"$work/build/relocate-run"
+chmod +x "$work/build/demo/chunks" "$work/build/relocate-run"
+
+# In place of run-kernel: a result by kernel and glibc, changed by $CHANGE,
+# which is sed code for the patched kernel with ours, $CHANGE_STOCK for the
+# unpatched one with the distribution's.
+cat >"$RUN_KERNEL" <<'FAKE'
+#!/bin/bash
+case "$*" in
+*patched*relocate-run*) which=rescued ;;
+*pristine*relocate-run*) which=stock-ours ;;
+*pristine*) which=stock ;;
+*) which=other ;;
+esac
+m=65528 t=0/64 p=fails e='' s=0
+[[ $which != rescued ]] || { m=14 t=64/64 p=works; e=$CHANGE; s=${STATUS:-0}; }
+[[ $which != stock ]] || e=$CHANGE_STOCK
+echo some other line
+echo "chunks: kernel=7 glibc=2 count=110000 size=6000 grown=22000 verified=yes mappings_before=20 mappings=$m max_map_count=65530 threads=$t threads_errno=x mprotect=$p mprotect_errno=x metadata_before=4096 metadata=81920 fill_ms=10 grow_ms=2340" | sed "$e"
+exit "$s"
+FAKE
+chmod +x "$RUN_KERNEL"
+
+# verdict NAME STATUS PATTERN [CHANGE [CHANGE_STOCK [STATUS]]]
+verdict() {
+	CHANGE=${4:-} CHANGE_STOCK=${5:-} STATUS=${6:-0} capture "$demo"
+	if [[ $status -eq $2 && $out$err =~ $3 ]]; then ok "$1"; else not_ok "$1" "$status $out$err"; fi
+}
+
+plan 16
+
+verdict 'good results' 0 'Rescued: '
+tap_like "$out" $'\npatched +2 \(ours\) +14 +64/64 +works +80 +2\.3\n' 'the table has the figures'
+tap_is "$(grep -c '^\[./4\] .* s$' <<<"$out")" 4 'each step and its time is shown'
+verdict 'mappings not reduced' 1 'FAILED: .*has 100 mappings, not under 100' 's/mappings=14/mappings=100/'
+verdict 'no mappings counted' 1 'FAILED: .*has -1 mappings' 's/mappings=14/mappings=-1/'
+verdict 'threads fail' 1 'FAILED: .*started 63/64 threads' 's,threads=64/64,threads=63/64,'
+verdict 'mprotect fails' 1 'FAILED: mprotect fails' 's/mprotect=works/mprotect=fails/'
+verdict 'wrong content, patched' 1 'FAILED: content was wrong: patched kernel, our glibc' \
+	's/verified=yes/verified=no/' '' 1
+verdict 'wrong content, unpatched' 1 'FAILED: content was wrong: unpatched kernel, the dist' \
+	'' 's/verified=yes/verified=no/'
+verdict 'unpatched kernel with few mappings' 1 'does not show the problem: 65000 mappings' '' 's/mappings=65528/mappings=65000/'
+verdict 'unpatched kernel where all works' 1 'does not show the problem: threads and mprotect work' \
+	'' 's,threads=0/64,threads=64/64,; s/mprotect=fails/mprotect=works/'
+verdict 'mprotect alone failing shows the problem' 0 'Rescued' '' 's,threads=0/64,threads=64/64,'
+verdict 'a kernel complaint is no success' 2 'run ended with status 124' '' '' 124
+verdict 'no result line' 2 'no result line' '/^chunks/d'
+capture "$demo" --frob
+tap_is "$status" 2 'unknown argument'
+rm "$work/build/kernel/patched/bzImage"
+verdict 'a missing kernel says what to run' 2 "make kernel-patched"
+
+tap_end
