@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The built page mremap(2): as clean as the pristine one, complete, and its
+# example works.
+
+set -euo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+# shellcheck source-path=SCRIPTDIR source=../tap.sh
+. "$here/../tap.sh"
+
+build=${RELOCATE_BUILD:-build}
+page=$build/man/man2/mremap.2
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+
+plan 13
+
+pristine=$work/pristine.2
+tap_run 'the built page is there' test -s "$page"
+tap_true 'the pristine page is there' \
+	eval 'git -C "$build/man-tree" show pristine:man/man2/mremap.2 >"$pristine"'
+
+# Complaints of a checker, without positions, each with its number.
+complaints() { # FILE CHECKER...
+	cp "$1" "$work/page.2"
+	shift
+	"$@" "$work/page.2" 2>&1 >/dev/null | sed 's/[^ ]*page\.2[:0-9]*//' | sort | uniq -c || :
+}
+lint() { mandoc -T lint "$1" >&2; }
+rendered() { groff -man -Tutf8 -P-c -ww -z "$1"; }
+compare() { # NAME CHECKER
+	local before after
+	if ! command -v "$3" >/dev/null; then
+		skip "$1" "no $3"
+		return
+	fi
+	before=$(complaints "$pristine" "$2")
+	after=$(complaints "$page" "$2")
+	if [[ -z $(comm -13 <(sort <<<"$before") <(sort <<<"$after")) ]]; then
+		ok "$1"
+	else
+		not_ok "$1" "pristine:"$'\n'"$before"$'\n'"patched:"$'\n'"$after"
+	fi
+}
+compare 'mandoc -T lint says no more than for the pristine page' lint mandoc
+compare 'groff -man -ww says no more than for the pristine page' rendered groff
+tap_is "$(grep -n '[[:blank:]]$' "$page" || :)" "$(grep -n '[[:blank:]]$' "$pristine" || :)" 'no blanks at the end of a line'
+
+text=$work/text
+MANWIDTH=80 man -E ascii -l "$page" 2>/dev/null | col -b >"$text" || :
+section() { awk -v name="$1" '$0 == name { on = 1; next } /^[A-Z]/ { on = 0 } on' "$text" | tr -s ' \n' ' '; }
+# Hyphens at line ends would hide words.
+flat=$(sed -e ':a' -e '/-$/{N;s/-\n *//;ta' -e '}' "$text" | tr -s ' \n' ' ')
+tap_like "$flat" ' MREMAP_RELOCATE_ANON .* MREMAP_MUST_RELOCATE_ANON ' 'the page renders and mentions both flags'
+tap_like "$(section VERSIONS)" 'not in any released' 'VERSIONS says that the flags are not released'
+tap_like "$(section ERRORS)" 'EFAULT.*EINVAL.*ENOMEM.*while relocating' 'ERRORS has the new cases'
+tap_is "$(awk 'length > 80' "$text" | sed -n '/MREMAP_[MR]/p')" '' 'no new line is wider than 80 columns'
+
+# The program in EXAMPLES, as a reader of the page would copy it.
+awk '/^\.\\" SRC BEGIN \(mremap\.c\)/ { on = 1; next } /^\.\\" SRC END/ { on = 0 } on && !/^\.E[XE]$/' "$page" |
+	sed -e 's/^\\&//' -e 's/\\-/-/g' -e "s/\\\\\\[aq\\]/'/g" -e 's/\\\[rs\]/\\/g' >"$work/example.c"
+tap_run 'the example compiles without warnings' \
+	"${CC:-cc}" -O2 -Wall -Wextra -Werror -o "$work/example" "$work/example.c"
+tap_run 'and as an older C standard allows' \
+	"${CC:-cc}" -std=gnu99 -Wall -Wextra -pedantic -Werror -o "$work/example99" "$work/example.c"
+capture "$work/example"
+known=$'before: 2 mappings\nafter:  1 mapping\n'
+unknown=$'MREMAP_RELOCATE_ANON is unknown here\nbefore: 2 mappings\nafter:  2 mappings\n'
+tap_is "$status" 0 'the example runs'
+if [[ $out == "$known" || $out == "$unknown" ]]; then
+	ok 'and prints what the page says'
+else
+	not_ok 'and prints what the page says' "$out"
+fi
+
+tap_end
