@@ -14,3 +14,4 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 autoconf --warnings=all --output="$out" "$top/configure.ac"
 chmod +x "$out"
+rm -f "$out~"
