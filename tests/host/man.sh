@@ -18,8 +18,8 @@ plan 13
 
 pristine=$work/pristine.2
 tap_run 'the built page is there' test -s "$page"
-tap_true 'the pristine page is there' \
-	eval 'git -C "$build/man-tree" show pristine:man/man2/mremap.2 >"$pristine"'
+git -C "$build/man-tree" show pristine:man/man2/mremap.2 >"$pristine" 2>/dev/null || :
+tap_run 'the pristine page is there' test -s "$pristine"
 
 # Complaints of a checker, without positions, each with its number.
 complaints() { # FILE CHECKER...
@@ -27,7 +27,9 @@ complaints() { # FILE CHECKER...
 	shift
 	"$@" "$work/page.2" 2>&1 >/dev/null | sed 's/[^ ]*page\.2[:0-9]*//' | sort | uniq -c || :
 }
+# shellcheck disable=SC2317 # both are called through compare
 lint() { mandoc -T lint "$1" >&2; }
+# shellcheck disable=SC2317
 rendered() { groff -man -Tutf8 -P-c -ww -z "$1"; }
 compare() { # NAME CHECKER
 	local before after
@@ -48,14 +50,13 @@ compare 'groff -man -ww says no more than for the pristine page' rendered groff
 tap_is "$(grep -n '[[:blank:]]$' "$page" || :)" "$(grep -n '[[:blank:]]$' "$pristine" || :)" 'no blanks at the end of a line'
 
 text=$work/text
-MANWIDTH=80 man -E ascii -l "$page" 2>/dev/null | col -b >"$text" || :
+groff -man -Tascii -P-c -rHY=0 -rLL=80n "$page" 2>/dev/null >"$text" || :
 section() { awk -v name="$1" '$0 == name { on = 1; next } /^[A-Z]/ { on = 0 } on' "$text" | tr -s ' \n' ' '; }
-# Hyphens at line ends would hide words.
-flat=$(sed -e ':a' -e '/-$/{N;s/-\n *//;ta' -e '}' "$text" | tr -s ' \n' ' ')
-tap_like "$flat" ' MREMAP_RELOCATE_ANON .* MREMAP_MUST_RELOCATE_ANON ' 'the page renders and mentions both flags'
+tap_like "$(section DESCRIPTION)" ' MREMAP_RELOCATE_ANON .* MREMAP_MUST_RELOCATE_ANON ' \
+	'the page renders and mentions both flags'
 tap_like "$(section VERSIONS)" 'not in any released' 'VERSIONS says that the flags are not released'
 tap_like "$(section ERRORS)" 'EFAULT.*EINVAL.*ENOMEM.*while relocating' 'ERRORS has the new cases'
-tap_is "$(awk 'length > 80' "$text" | sed -n '/MREMAP_[MR]/p')" '' 'no new line is wider than 80 columns'
+tap_is "$(awk 'length > 80' "$text")" '' 'no line is wider than 80 columns'
 
 # The program in EXAMPLES, as a reader of the page would copy it.
 awk '/^\.\\" SRC BEGIN \(mremap\.c\)/ { on = 1; next } /^\.\\" SRC END/ { on = 0 } on && !/^\.E[XE]$/' "$page" |
