@@ -50,7 +50,7 @@ compare 'groff -man -ww says no more than for the pristine page' rendered groff
 tap_is "$(grep -n '[[:blank:]]$' "$page" || :)" "$(grep -n '[[:blank:]]$' "$pristine" || :)" 'no blanks at the end of a line'
 
 text=$work/text
-groff -man -Tascii -P-c -rHY=0 -rLL=80n "$page" 2>/dev/null >"$text" || :
+groff -man -Tascii -P-cbou -rHY=0 -rLL=80n "$page" 2>/dev/null >"$text" || :
 section() { awk -v name="$1" '$0 == name { on = 1; next } /^[A-Z]/ { on = 0 } on' "$text" | tr -s ' \n' ' '; }
 tap_like "$(section DESCRIPTION)" ' MREMAP_RELOCATE_ANON .* MREMAP_MUST_RELOCATE_ANON ' \
 	'the page renders and mentions both flags'
