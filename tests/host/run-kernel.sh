@@ -20,7 +20,7 @@ trap 'rm -rf -- "$work"' EXIT
 mkdir "$work/tmp" "$work/build"
 export TMPDIR=$work/tmp
 
-vm() { RELOCATE_BUILD=$build "$runner" --kernel "$kernel" --timeout 60 "$@"; }
+vm() { RELOCATE_BUILD=$build "$runner" --kernel "$kernel" --timeout 150 "$@"; }
 
 # shellcheck disable=SC2317 # called through tap_true
 between() { [[ $1 =~ ^[0-9]+$ ]] && (($1 >= $2 && $1 <= $3)); }
@@ -59,6 +59,18 @@ QEMU=no-such-qemu refuses 'no QEMU names the package' 'install the Debian packag
 capture "$runner" --help
 tap_is "$status:${out:0:6}" 0:Usage: '--help'
 
+# From here on a kernel and QEMU are needed.
+reason=''
+case $kernel in
+*/*) [[ -f $kernel ]] || reason="no $kernel" ;;
+*) [[ -f $build/kernel/$kernel/bzImage ]] || reason="no $build/kernel/$kernel/bzImage" ;;
+esac
+command -v "${QEMU:-qemu-system-x86_64}" >/dev/null || reason='no QEMU'
+if [[ -n $reason ]]; then
+	for ((i = tap_count; i < tap_planned; i++)); do skip 'with a guest' "$reason"; done
+	tap_end
+fi
+
 capture vm --dry-run --smp 3 --mem 700M --numa 2 --append 'a b' --accel tcg -- true
 tap_like "$status $out" '^0 [^ ]*qemu[^ ]* .*-smp 3 -m 700M .*tcg.*numa=fake=2.*a\\ b' '--dry-run prints the command'
 tap_is "$(find "$TMPDIR" -mindepth 1)" '' '--dry-run leaves nothing behind'
@@ -96,7 +108,7 @@ mkdir "$work/share, 1" "$work/s2"
 args=('a b' "it's" 'a "quote"' $'line\nbreak' '' '$HOME `x` \n' 'é*?' '--timeout')
 value=$'spaces  and\n"quotes" $x =y'
 began=$EPOCHREALTIME
-capture env -C "$odd" RELOCATE_BUILD="$build" "$runner" --kernel "$kernel" --timeout 60 --smp 3 --mem 768M \
+capture env -C "$odd" RELOCATE_BUILD="$build" "$runner" --kernel "$kernel" --timeout 150 --smp 3 --mem 768M \
 	--numa 2 --swap 128M --share "$work/share, 1" --share "$work/s2" \
 	--env "SHARE=$work/share, 1" --env "ODD=$value" -- ./probe "${args[@]}"
 took=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
@@ -118,7 +130,7 @@ diag "whole run $took s, the command ended $(got uptime) s after the start of th
 
 # Output: separate, byte for byte, also when much and when a process lingers.
 head -c 3000000 /dev/urandom >"$work/s2/random"
-capture env RELOCATE_BUILD="$build" "$runner" --kernel "$kernel" --timeout 60 --share "$work/s2" \
+capture env RELOCATE_BUILD="$build" "$runner" --kernel "$kernel" --timeout 150 --share "$work/s2" \
 	--env "S=$work/s2" -- bash -c \
 	'cat "$S/random" | tee "$S/copy"; echo oops >&2; printf no-newline >&2; (sleep 1000 &); printf "\n\n"'
 tap_is "$status $err" $'0 oops\nno-newline' 'stderr is separate; a process left behind does not block'
@@ -172,7 +184,7 @@ else
 	not_ok 'interrupted: ends at once, no QEMU and no folder left' "status $status, $folder, $(running)"
 fi
 rm -f -- "$TMPDIR"/run-kernel-console-*
-tap_is "$(find "$TMPDIR" -mindepth 1)" '' 'no run left anything in the temporary folder'
+tap_is "$(find "$TMPDIR" -mindepth 1 -maxdepth 1)" '' 'no run left anything in the temporary folder'
 
 # ---- --icount -----------------------------------------------------------------------
 
