@@ -29,7 +29,7 @@ for f in README.md CONTRIBUTING.md CHANGELOG.md COPYING kernel/README.md kernel/
 	tap_true "there is $f" test -s "$f"
 done
 
-lines=$(cat README.md 2>/dev/null | wc -l)
+lines=$(wc -l <README.md)
 tap_true "README.md is under 150 lines ($lines)" test "$lines" -lt 150
 tap_is "$(head -n 24 README.md | grep -c '^ *\./quickstart \(demo\|check\)')" 2 'the two commands are on its first screen'
 
