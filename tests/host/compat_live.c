@@ -55,8 +55,12 @@ static char *filled(size_t pages, char c)
 
 static void check_filled(const char *p, size_t pages, char c)
 {
-	for (size_t i = 0; i < pages * page; i++)
-		ck_assert_msg(p[i] == c, "byte %zu is %#x, not %#x", i, p[i], c);
+	size_t i = 0;
+
+	/* An assertion per byte would take long. */
+	while (i < pages * page && p[i] == c)
+		i++;
+	ck_assert_msg(i == pages * page, "byte %zu is not %#x", i, c);
 }
 
 static bool is_mapped(void *p)
@@ -255,8 +259,12 @@ START_TEST(enomem)
 			 MAP_FAILED);
 	ck_assert(errno == ENOMEM || errno == EINVAL);
 
+#ifndef __SANITIZE_ADDRESS__	/* its shadow memory is beyond any limit */
 	ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
 	ck_fails(mremap_compat(p, page, (size_t)2 << 30, MAY | ANON), ENOMEM);
+#else
+	(void)limit;
+#endif
 	check_filled(p, 1, 'a');
 }
 END_TEST
@@ -266,7 +274,8 @@ START_TEST(eagain_locked_memory)
 	struct rlimit limit = { 2 * page, 2 * page };
 	char *p = filled(2, 'a');
 
-	ck_assert_int_eq(mlock(p, 2 * page), 0);
+	/* Sanitizers make mlock() do nothing. */
+	ck_assert_int_eq(syscall(SYS_mlock, p, 2 * page), 0);
 	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
 	/* The limit does not bind root. */
 	if (geteuid() == 0)
