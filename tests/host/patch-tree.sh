@@ -83,6 +83,27 @@ tap_is "$status $([[ -e $tree ]] && echo tree)" '1 ' 'a new tree is not left hal
 cp "$tmp/first"/* "$tmp/patches"
 pt make
 tap_is "$status $(g rev-parse HEAD)" "0 $one" 'with good patches the next run works'
+
+# a new release on which a patch does not apply
+sed -i 's/99/100/' "$tmp/src/Makefile"
+sed -i 's/three/drei/' "$tmp/src/mm/mremap.c"
+pt make
+tap_like "$status $err" '^1 .*0001-mm-two-is-2.patch does not apply to Linux 7.3.100' 'a new release that the patches do not fit'
+tap_is "$(g rev-parse HEAD) $(g describe --tags --always pristine)" "$one pristine" 'leaves the tree as it was'
+EDITOR=true g rebase -q --onto refs/relocate/pristine pristine >/dev/null 2>&1 || {
+	printf '%s\n' one 2 drei four >"$tree/mm/mremap.c"
+	g add -A
+	GIT_EDITOR=true g rebase --continue >/dev/null 2>&1 || {
+		printf '%s\n' one 2 drei 4 >"$tree/mm/mremap.c"
+		g add -A
+		GIT_EDITOR=true g rebase --continue >/dev/null 2>&1
+	}
+}
+g tag -f pristine refs/relocate/pristine >/dev/null
+pt export
+pt make
+tap_is "$status $(cat "$tree/mm/mremap.c")" $'0 one\n2\ndrei\n4' 'and can be rebased to as CONTRIBUTING.md says'
+
 rm -rf "$tmp/cache"
 pt make
 g fsck >/dev/null 2>&1 && gone=whole || gone=broken
