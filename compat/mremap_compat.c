@@ -137,7 +137,6 @@ static void *must_relocate_fallback(void *old_address, size_t old_size,
 				    size_t new_size, int flags,
 				    void *new_address)
 {
-	const int saved_errno = errno;
 	void *result;
 
 	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
@@ -148,14 +147,10 @@ static void *must_relocate_fallback(void *old_address, size_t old_size,
 	}
 
 	result = raw_mremap(old_address, old_size, new_size, 0, NULL);
-	if (result != MAP_FAILED) {
-		errno = saved_errno;
-		return result;
-	}
 	/* No room to grow: it would have to move. */
-	if (errno == ENOMEM)
+	if (result == MAP_FAILED && errno == ENOMEM)
 		errno = EFAULT;
-	return MAP_FAILED;
+	return result;
 }
 
 API void *mremap_compat(void *old_address, size_t old_size, size_t new_size,

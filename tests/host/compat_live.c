@@ -217,11 +217,32 @@ START_TEST(einval_arguments)
 	ck_fails(mremap_compat(p + page, page, 2 * page, fixed, p), EINVAL);
 	ck_fails(mremap_compat(p, page, page, fixed, p), EINVAL);
 	ck_fails(mremap_compat(p, page, 2 * page, keep, to), EINVAL);
+	ck_fails(mremap_compat(p, page + 1, 2 * page, fixed, p + page), EINVAL);
+	ck_fails(mremap_compat(p + page, page, page + 1, fixed, p), EINVAL);
 	check_filled(p, 4, 'a');
 }
 END_TEST
 
-/* Neighbours are no overlap. */
+/* Sizes count in pages, and the next page is no overlap. */
+START_TEST(valid_arguments)
+{
+	const int flag = MAY | MUST | flag_sets[_i];
+	const int wanted = supported() ? 0 : EFAULT;
+	char *p = filled(3, 'a');
+
+	errno = 0;
+	mremap_compat(p + page, page - 1, page, flag | MREMAP_DONTUNMAP, NULL);
+	ck_assert_int_eq(errno, wanted);
+	errno = 0;
+	mremap_compat(p + page, page, page, flag | MREMAP_FIXED, p + 2 * page);
+	ck_assert_int_eq(errno, wanted);
+	errno = 0;
+	mremap_compat(p + page + (wanted ? 0 : page), page, page,
+		      flag | MREMAP_FIXED, p);
+	ck_assert_int_eq(errno, wanted);
+}
+END_TEST
+
 START_TEST(adjacent_areas)
 {
 	const int flag = MAY | MREMAP_FIXED | ANON;
@@ -534,6 +555,7 @@ static Suite *suite(void)
 	tcase_add_test(contract, einval_unknown_flags);
 	tcase_add_loop_test(contract, einval_without_maymove, 0, FLAG_SETS);
 	tcase_add_loop_test(contract, einval_arguments, 0, FLAG_SETS);
+	tcase_add_loop_test(contract, valid_arguments, 0, FLAG_SETS);
 	tcase_add_test(contract, adjacent_areas);
 	tcase_add_loop_test(contract, efault_unmapped, 0, FLAG_SETS);
 	tcase_add_test(contract, enomem);
