@@ -4,10 +4,7 @@
  * constants, and mremap() passing them on.  On a kernel with the feature the
  * memory merges; on others the EINVAL is the kernel's.  RELOCATE_EXPECT says
  * which to expect, as for the other tests.
- *
- * Compile (G is the glibc's directory, absolute):
- *   gcc -isystem $G/include -B$G/lib -L$G/lib -Wl,-rpath,$G/lib \
- *       -Wl,--dynamic-linker=$G/lib/ld-linux-x86-64.so.2 glibc_headers.c
+ * tests/glibc/build compiles it.
  */
 
 #define _GNU_SOURCE
