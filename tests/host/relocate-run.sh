@@ -8,31 +8,12 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
-build=${RELOCATE_BUILD:-$PWD/build}
+# shellcheck source=tests/tap.sh
+. "$top/tests/tap.sh"
+
+build=$(realpath -m "${RELOCATE_BUILD:-build}")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-
-count=0
-ok ()
-{
-	count=$((count + 1))
-	printf 'ok %d - %s\n' "$count" "$1"
-}
-not_ok ()
-{
-	count=$((count + 1))
-	printf 'not ok %d - %s\n' "$count" "$1"
-	printf '# status %s, output:\n# %s\n' "$status" "${out//$'\n'/$'\n# '}"
-}
-skip ()
-{
-	count=$((count + 1))
-	printf 'ok %d - %s # SKIP %s\n' "$count" "$1" "$2"
-}
-finish ()
-{
-	printf '1..%d\n' "$count"
-}
 
 # try NAME STATUS PATTERN COMMAND...: run it, compare status and output.
 try ()
@@ -45,7 +26,7 @@ try ()
 	if [ "$status" = "$want" ] && [[ $out == $pattern ]]; then
 		ok "$name"
 	else
-		not_ok "$name"
+		not_ok "$name" "status $status, output:"$'\n'"$out"
 	fi
 }
 
@@ -180,4 +161,4 @@ EOF
 else
 	skip "our glibc" "no $build/relocate-run (make glibc)"
 fi
-finish
+tap_end
