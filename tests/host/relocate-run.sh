@@ -151,7 +151,7 @@ EOF
 	try "our glibc runs a program" 0 "2.44*" "$run" ./version
 	try "our glibc runs a program of the system" 0 "*a*" "$run" ls /
 	try "our glibc runs a script" 0 "sh:./plain:q" "$run" ./plain q
-	# C.UTF-8 is built in; the rest comes from the system's files.
+	# All from the files of the system.
 	try "our glibc has UTF-8" 0 "UTF-8" \
 		env LC_ALL=C.UTF-8 "$run" locale charmap
 	try "our glibc converts character sets" 0 "*" \
