@@ -154,8 +154,16 @@ EOF
 	# All from the files of the system.
 	try "our glibc has UTF-8" 0 "UTF-8" \
 		env LC_ALL=C.UTF-8 "$run" locale charmap
-	try "our glibc converts character sets" 0 "*" \
-		"$run" iconv -f LATIN1 -t EBCDIC-US /dev/null
+	# The modules of another glibc would crash it: its own, or none.
+	printf abc >latin
+	status=0
+	out=$("$run" iconv -f LATIN1 -t EBCDIC-US latin 2>/dev/null |
+		od -An -tx1) || status=$?
+	case "$status $out" in
+	'0  81 82 83' | '1 ') ok "our glibc converts character sets, or says no" ;;
+	*) not_ok "our glibc converts character sets, or says no" \
+		"status $status, output: $out" ;;
+	esac
 	try "our glibc has time zones" 0 "1970-01-01 09:00" \
 		env TZ=Asia/Tokyo "$run" date -d @0 "+%F %R"
 else
