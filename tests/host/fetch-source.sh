@@ -87,7 +87,7 @@ tap_true 'nothing is left of it' nothing_left
 
 # The real thing: Debian's page, with a wrong pin.
 unset APT_CONFIG
-awk '$1 == "man-pages" { $7 = "0000" $7; $8 = "http://127.0.0.1:9/x.tar.xz" } 1' "$top/sources.list" >"$tmp/sources.list"
+awk '$1 == "man-pages" { $8 = "0000" $8; $9 = "http://127.0.0.1:9/x.tar.xz" } 1' "$top/sources.list" >"$tmp/sources.list"
 capture "$fetch" man-pages
 if [[ $err == *'cannot fetch'* ]]; then
 	skip "a wrong checksum of Debian's file" 'no Debian mirror can be reached'
