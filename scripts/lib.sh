@@ -63,7 +63,7 @@ run_logged() {
 	mkdir -p "$(dirname "$log")"
 	say "$what (log: $log)"
 	if ! "$@" >"$log" 2>&1 </dev/null; then
-		tail -n 25 "$log" | sed 's/^/    /' >&2
+		tail -n 25 "$log" | cut -c1-200 | sed 's/^/    /' >&2
 		if grep -q 'No space left on device' "$log"; then
 			die "$what failed: no disk space left; make room and run it again"
 		fi
