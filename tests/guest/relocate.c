@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -40,6 +42,10 @@
 #endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 
 #define PAGE 4096UL
@@ -472,6 +478,21 @@ START_TEST(not_needed)
 }
 END_TEST
 
+/* Its offset is right, but those around it have an anon_vma of their own. */
+START_TEST(back_among_others)
+{
+	char *p = map_filled(arena + 8 * PAGE, 4 * PAGE, 1);
+	char *away = arena + 64 * PAGE;
+
+	move_to(p, 4 * PAGE, away, 0);
+	map_filled(arena, 8 * PAGE, 2);
+	move_to(away, 4 * PAGE, p, both_flags[_i]);
+	ck_assert_int_eq(mappings(arena, 12 * PAGE), 1);
+	check_rmap(p, 4 * PAGE, 1);
+	check_rmap(arena, 8 * PAGE, 2);
+}
+END_TEST
+
 /* ---- what stays as it was ------------------------------------------------ */
 
 /*
@@ -517,6 +538,71 @@ START_TEST(fallback_private_file)
 			      fd, 0), p);
 	fill(p, 8 * PAGE, 1);
 	check_fallback(p, 8 * PAGE, 1, arena);
+}
+END_TEST
+
+START_TEST(fallback_private_zero)
+{
+	char *p = arena + 64 * PAGE;
+	int fd = open("/dev/zero", O_RDWR);
+
+	ck_assert_ptr_eq(mmap(p, 8 * PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE,
+			      fd, 0), p);
+	fill(p, 8 * PAGE, 1);
+	check_fallback(p, 8 * PAGE, 1, arena);
+	check_rmap(arena, 8 * PAGE, 1);
+}
+END_TEST
+
+START_TEST(fallback_userfaultfd)
+{
+	char *p = map_filled(arena + 64 * PAGE, 8 * PAGE, 1);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)p, .len = 8 * PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	ck_assert_msg(fd >= 0, "userfaultfd: %s", strerror(errno));
+	ck_assert_int_eq(ioctl(fd, UFFDIO_API, &api), 0);
+	ck_assert_int_eq(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	check_fallback(p, 8 * PAGE, 1, arena);
+	check_rmap(arena, 8 * PAGE, 1);
+	close(fd);
+}
+END_TEST
+
+/* Guard markers move along as they do in a plain move. */
+START_TEST(guard_pages)
+{
+	char *p = map_filled(arena + 64 * PAGE, 8 * PAGE, 1);
+	int null[2];
+
+	ck_assert_int_eq(madvise(p + 4 * PAGE, PAGE, MADV_GUARD_INSTALL), 0);
+	move_to(p, 8 * PAGE, arena, MUST);
+	check(arena, 4 * PAGE, 1);
+	ck_assert_int_eq(pipe(null), 0);
+	ck_assert_int_eq(write(null[1], arena + 4 * PAGE, 1), -1);
+	ck_assert_int_eq(errno, EFAULT);
+	ck_assert_int_eq(write(null[1], arena + 5 * PAGE, 1), 1);
+	ck_assert_int_eq(madvise(arena + 4 * PAGE, PAGE, MADV_GUARD_REMOVE), 0);
+	ck_assert_int_eq(arena[4 * PAGE], 0);
+}
+END_TEST
+
+/* Freed lazily, half of it in use again; the rest may read as zeros. */
+START_TEST(lazily_freed)
+{
+	char *p = map_filled(arena + 64 * PAGE, 16 * PAGE, 1);
+
+	ck_assert_int_eq(madvise(p, 16 * PAGE, MADV_FREE), 0);
+	fill(p, 8 * PAGE, 1);
+	move_to(p, 16 * PAGE, arena, MUST);
+	check_rmap(arena, 8 * PAGE, 1);
+	for (int i = 8; i < 16; i++)
+		ck_assert(!arena[i * PAGE] ||
+			  (unsigned char)arena[i * PAGE] == pattern(1, i));
 }
 END_TEST
 
@@ -935,6 +1021,8 @@ START_TEST(accounting)
 	char *shared = arena + 32 * HUGE;
 
 	map_filled(arena + len, len, 2);
+	ck_assert_int_eq(mlock(p, len), 0);
+	ck_assert_int_eq(mlock(arena + len, len), 0);
 	/* What falls back, and is moved all the same. */
 	ck_assert_ptr_eq(mmap(shared, len, RW, MAP_SHARED | MAP_ANONYMOUS |
 			      MAP_FIXED_NOREPLACE, -1, 0), shared);
@@ -953,6 +1041,11 @@ START_TEST(accounting)
 		move_to(p, len, q, RELOCATE | MREMAP_DONTUNMAP);
 		ck_assert_int_eq(munmap(p, len), 0);
 		move_to(q, len, p, RELOCATE);
+		ck_assert_int_eq(munlock(p, len), 0);
+		move_to(p, len, q, RELOCATE | MREMAP_DONTUNMAP);
+		ck_assert_int_eq(munmap(p, len), 0);
+		move_to(q, len, p, RELOCATE);
+		ck_assert_int_eq(mlock(p, len), 0);
 		/* grow and shrink with a move */
 		ck_assert_ptr_eq(sys_mremap(p, len, 2 * len, MREMAP_MAYMOVE |
 					    MREMAP_FIXED | RELOCATE,
@@ -962,15 +1055,123 @@ START_TEST(accounting)
 					    RELOCATE, p), p);
 	}
 	after = account();
+	ck_assert_int_eq(munlock(p, len), 0);
 	check_rmap(p, len, 1);
 	check(arena + len, len, 2);
 	check(shared, len, 3);
 	ck_assert_int_eq(after.maps, before.maps);
 	ck_assert_int_eq(after.total, before.total);
 	ck_assert_int_eq(after.locked, before.locked);
-	/* These two are sums of per-CPU counters. */
-	ck_assert_int_le(labs(after.rss - before.rss), 1024);
-	ck_assert_int_le(labs(after.committed - before.committed), 1024);
+	/* Less than a page in any of the 250 rounds. */
+	ck_assert_int_le(labs(after.rss - before.rss), 256);
+	ck_assert_int_le(labs(after.committed - before.committed), 256);
+}
+END_TEST
+
+/* ---- no memory ----------------------------------------------------------- */
+
+static void set_fail_nth(int n)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", n);
+	write_file("/proc/thread-self/fail-nth", text);
+}
+
+/* Was the allocation that set_fail_nth() named reached, and failed? */
+static bool failed_nth(void)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_RDONLY), left = -1;
+	char text[16] = "";
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
+	close(fd);
+	left = atoi(text);
+	set_fail_nth(0);
+	return left == 0;
+}
+
+/*
+ * Let every allocation of a call fail in turn. Either the call copes, or it
+ * fails with ENOMEM and everything is at its old place.
+ */
+START_TEST(no_memory)
+{
+	static const struct {
+		size_t to;	/* offset of the destination in the arena */
+		int flags;
+	} moves[] = {
+		{ 0, MUST },			/* between neighbours */
+		{ 32 * HUGE, MUST },		/* alone */
+		{ 32 * HUGE, MUST | MREMAP_DONTUNMAP },
+		{ 16 * HUGE + HUGE, MUST },	/* next to itself, in part */
+	};
+	const size_t off = moves[_i].to, len = 2 * HUGE;
+	char *p = arena + 16 * HUGE, *to = arena + off;
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED | moves[_i].flags;
+	size_t moved = off == 17 * HUGE ? HUGE : len;
+	char *from = off == 17 * HUGE ? p + 3 * HUGE : p;
+	bool injected = true, was_failed = false;
+	long committed;
+	int before;
+
+	write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/failslab/verbose", "0");
+	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+
+	if (off == 17 * HUGE) {
+		map_filled(p, HUGE, 3);
+		map_filled(from, HUGE, 1);
+	} else {
+		map_at(p, len);
+		ck_assert_int_eq(madvise(p, HUGE, MADV_HUGEPAGE), 0);
+		fill(p, len, 1);
+		ck_assert_int_eq(madvise(p, HUGE, MADV_NOHUGEPAGE), 0);
+		ck_assert_int_eq(madvise(p + HUGE, HUGE, MADV_NOHUGEPAGE), 0);
+		ck_assert_int_eq(madvise(p + HUGE + 64 * PAGE, 64 * PAGE,
+					 MADV_PAGEOUT), 0);
+	}
+	if (!off) {
+		map_filled(arena + len, 4 * PAGE, 2);
+		ck_assert_int_eq(madvise(arena + len, 4 * PAGE,
+					 MADV_NOHUGEPAGE), 0);
+	}
+	before = mappings(0, -1UL);
+	committed = status_kb("/proc/meminfo", "Committed_AS");
+
+	for (int n = 1; injected && n < 200; n++) {
+		void *res;
+		int err;
+
+		set_fail_nth(n);
+		res = sys_mremap(from, moved, moved, flags, to);
+		err = errno;
+		injected = failed_nth();
+		if (res == MAP_FAILED) {
+			was_failed = true;
+			ck_assert(injected);
+			ck_assert_int_eq(err, ENOMEM);
+			ck_assert_int_eq(mappings(to, moved), 0);
+			ck_assert_int_eq(mappings(0, -1UL), before);
+			check(from, moved, 1);
+			continue;
+		}
+		/* It coped without, or nothing was left to fail. */
+		ck_assert_ptr_eq(res, to);
+		check(to, moved, 1);
+		if (flags & MREMAP_DONTUNMAP)
+			ck_assert_int_eq(munmap(from, moved), 0);
+		move_to(to, moved, from, MUST);
+	}
+	ck_assert(!injected);
+	ck_assert(was_failed);
+	ck_assert_int_eq(mappings(0, -1UL), before);
+	ck_assert_int_le(labs(status_kb("/proc/meminfo", "Committed_AS") -
+			      committed), 256);
+	check_rmap(from, moved, 1);
 }
 END_TEST
 
@@ -1023,7 +1224,7 @@ START_TEST(storm)
 		reclaim_thread, compact_thread, migrate_thread,
 	};
 	const size_t len = 2 * HUGE;
-	char *p = arena, *q = arena + 16 * HUGE;
+	char *p = arena + 4 * HUGE, *q = arena + 16 * HUGE;
 	pthread_t thread;
 	char pid[16];
 
@@ -1036,6 +1237,9 @@ START_TEST(storm)
 	ck_assert_int_eq(madvise(p, len / 2, MADV_HUGEPAGE), 0);
 	ck_assert_int_eq(madvise(p + len / 2, len / 2, MADV_NOHUGEPAGE), 0);
 	fill(p, len, 1);
+	/* What the small pages merge with. */
+	map_filled(q + 5 * PAGE + len / 2, PAGE, 9);
+	ck_assert_int_eq(madvise(q + 5 * PAGE + len / 2, PAGE, MADV_NOHUGEPAGE), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, interference[_i], NULL), 0);
 
 	for (int i = 0; i < 16; i++) {
@@ -1049,8 +1253,17 @@ START_TEST(storm)
 			madvise(p, len / 2, MADV_COLLAPSE);
 		}
 		move_to(p + len / 2, len / 2, q + 5 * PAGE, MUST);
+		ck_assert_int_eq(mappings(q, len), 1);	/* with its neighbour */
 		check(p, len / 2, 1);
 		move_to(q + 5 * PAGE, len / 2, p + len / 2, MUST);
+		/* Two VMAs, the one with huge pages last: both or none. */
+		move_to(p + len / 2, len / 2, p - len / 2, MUST);
+		if (sys_mremap(p - len / 2, len, len, MREMAP_MAYMOVE |
+			       MREMAP_FIXED | MUST, q - len) == MAP_FAILED)
+			ck_assert_int_eq(errno, EFAULT);
+		else
+			move_to(q - len, len, p - len / 2, RELOCATE);
+		move_to(p - len / 2, len / 2, p + len / 2, MUST);
 	}
 	storm_over = true;
 	pthread_join(thread, NULL);
@@ -1107,7 +1320,12 @@ int main(void)
 	tcase_add_loop_test(tc, grow_moves, 0, 3);
 	tcase_add_loop_test(tc, shrink_moves, 0, 3);
 	tcase_add_loop_test(tc, not_needed, 0, 3);
+	tcase_add_loop_test(tc, back_among_others, 0, 3);
 	tcase_add_test(tc, fallback_shared_anonymous);
+	tcase_add_test(tc, fallback_private_zero);
+	tcase_add_test(tc, fallback_userfaultfd);
+	tcase_add_test(tc, guard_pages);
+	tcase_add_test(tc, lazily_freed);
 	tcase_add_test(tc, fallback_private_file);
 	tcase_add_test(tc, fallback_forked);
 	tcase_add_test(tc, fallback_in_child);
@@ -1130,6 +1348,9 @@ int main(void)
 	tcase_add_loop_test(tc, dontunmap, 0, 3);
 	tcase_add_test(tc, dontunmap_part_next_to_itself);
 	tcase_add_test(tc, accounting);
+	/* Needs a kernel with fault injection: the debug kernel. */
+	if (!access("/proc/thread-self/fail-nth", W_OK))
+		tcase_add_loop_test(tc, no_memory, 0, 4);
 
 	suite_add_tcase(s, tc_storm);
 	tcase_add_checked_fixture(tc_storm, setup, NULL);
