@@ -43,16 +43,20 @@ need_space() {
 		die "$3 needs $2 MB in $1, only $free MB are free; make room, or set XDG_CACHE_HOME (the cache) or build elsewhere"
 }
 
-# take_lock NAME: held until the script ends; waits for whoever holds it
+# take_lock NAME [-s]: held until the script ends; waits for whoever holds it.
+# With -s several may hold it at once.
 take_lock() {
-	local file="$cache/locks/$1"
+	local file="$cache/locks/$1" lock_fd
 	mkdir -p "$cache/locks" || die "cannot create $cache/locks"
 	exec {lock_fd}>"$file"
-	if ! flock -n "$lock_fd"; then
+	if ! flock -n ${2:+"$2"} "$lock_fd"; then
 		say "waiting for another run to finish ($1)"
-		flock "$lock_fd"
+		flock ${2:+"$2"} "$lock_fd"
 	fi
 }
+
+# The lock on a tree: shared while it is built, exclusive while patches change it
+tree_lock() { echo "use-$(echo "$1" | sha256sum | cut -c1-16)"; }
 
 sha256() { sha256sum -- "$@" | awk '{ print $1; exit }'; }
 
