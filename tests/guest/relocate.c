@@ -1238,6 +1238,8 @@ START_TEST(storm)
 		reclaim_thread, compact_thread, migrate_thread,
 	};
 	const size_t len = 2 * HUGE;
+	const char *text = getenv("STORM_ROUNDS");
+	const int rounds = text ? atoi(text) : 16;
 	char *p = arena + 4 * HUGE, *q = arena + 16 * HUGE;
 	pthread_t thread;
 	char pid[16];
@@ -1256,7 +1258,7 @@ START_TEST(storm)
 	ck_assert_int_eq(madvise(q + 5 * PAGE + len / 2, PAGE, MADV_NOHUGEPAGE), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, interference[_i], NULL), 0);
 
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < rounds; i++) {
 		/* Huge pages move where they stay huge, small ones anywhere. */
 		move_to(p, len, q, RELOCATE);
 		check(q, len, 1);
