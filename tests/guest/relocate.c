@@ -711,6 +711,48 @@ START_TEST(fallback_several_vmas)
 }
 END_TEST
 
+/*
+ * Two VMAs of different anon_vmas go back to where they were faulted. That
+ * takes no relocation, so MUST is satisfied. Once the first one is there the
+ * second has a neighbour that it could only merge with by relocating; but a
+ * child shares it, so it must not.
+ */
+START_TEST(back_home_shared)
+{
+	char *home = arena, *away = arena + 64 * PAGE;
+	int go[2], status;
+	pid_t pid;
+	char c;
+
+	map_filled(home + 4 * PAGE, 4 * PAGE, 2);
+	ck_assert_int_eq(madvise(home + 4 * PAGE, 4 * PAGE, MADV_DONTDUMP), 0);
+	map_filled(home, 4 * PAGE, 1);
+	ck_assert_int_eq(madvise(home + 4 * PAGE, 4 * PAGE, MADV_DODUMP), 0);
+	ck_assert_int_eq(mappings(home, 8 * PAGE), 2);
+	ck_assert_int_eq(madvise(home, 4 * PAGE, MADV_DONTFORK), 0);
+	ck_assert_int_eq(pipe(go), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		close(go[1]);
+		(void)!read(go[0], &c, 1);
+		check(home + 4 * PAGE, 4 * PAGE, 2);
+		_exit(0);
+	}
+	close(go[0]);
+	ck_assert_int_eq(madvise(home, 4 * PAGE, MADV_DOFORK), 0);
+
+	move_to(home, 8 * PAGE, away, 0);
+	move_to(away, 8 * PAGE, home, MUST);
+	ck_assert_int_eq(mappings(home, 8 * PAGE), 2);
+	close(go[1]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	check_rmap(home, 4 * PAGE, 1);
+	check_rmap(home + 4 * PAGE, 4 * PAGE, 2);
+}
+END_TEST
+
 /* ---- transparent huge pages ---------------------------------------------- */
 
 static char *map_huge(char *addr, size_t len, unsigned int seed)
@@ -1348,6 +1390,7 @@ int main(void)
 	tcase_add_test(tc, fallback_in_child);
 	tcase_add_test(tc, fallback_grandchild);
 	tcase_add_test(tc, fallback_several_vmas);
+	tcase_add_test(tc, back_home_shared);
 	tcase_add_loop_test(tc, thp_congruent, 0, 3);
 	tcase_add_test(tc, thp_among_others);
 	tcase_add_test(tc, fallback_thp_not_congruent);
