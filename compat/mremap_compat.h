@@ -70,9 +70,11 @@ enum mremap_compat_support mremap_compat_probe(void);
  *   new_address   a void *; read only with MREMAP_FIXED or MREMAP_DONTUNMAP
  *
  * MREMAP_RELOCATE_ANON
- *	If private anonymous memory moves, let it merge with the mappings next
- *	to its new place.  Where that is not SUPPORTED the call is that of
- *	mremap(2) without the flag: the memory moves and does not merge.
+ *	If private anonymous memory moves, which includes the written pages of
+ *	a private file mapping, let it merge with the mappings next to its new
+ *	place.  Where the kernel cannot do so, or that is not SUPPORTED, the
+ *	call is that of mremap(2) without the flag: the memory moves and does
+ *	not merge.
  *
  * MREMAP_MUST_RELOCATE_ANON
  *	The same, but fail with EFAULT if it cannot be done, and then nothing
