@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Let everything that can fail in a call fail in turn: allocations and, in the
+ * debug kernel, splits, locks and whatever else the attribute fail_relocate has.
+ * The range has pages of every kind. Afterwards all of it is at its old place or
+ * at its new one, nothing is lost or charged, and the reverse map finds it.
+ *
+ * Needs a kernel with fault injection: the debug kernel.
+ */
+#include "relocate.h"
+#include "ksm.h"
+
+static int fail_nth_fd;
+
+static void set_fail_nth(int n)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", n);
+	if (pwrite(fail_nth_fd, text, strlen(text), 0) < 0)
+		ck_abort_msg("fail-nth: %s", strerror(errno));
+}
+
+/* Was the point that set_fail_nth() named reached, and did it fail? */
+static bool failed_nth(void)
+{
+	char text[16] = "";
+
+	if (pread(fail_nth_fd, text, sizeof(text) - 1, 0) <= 0)
+		ck_abort_msg("fail-nth: %s", strerror(errno));
+	set_fail_nth(0);
+	return atoi(text) == 0;
+}
+
+static void setup_faults(void)
+{
+	static const char *const attributes[] = {
+		"failslab", "fail_page_alloc", "fail_relocate",
+	};
+	char path[100];
+
+	for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose",
+			 attributes[i]);
+		set_if_there(path, "0");
+		/* Also those that may sleep, which most do. */
+		snprintf(path, sizeof(path),
+			 "/sys/kernel/debug/%s/ignore-gfp-wait", attributes[i]);
+		set_if_there(path, "N");
+	}
+	set_if_there("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	write_file(THP "hugepages-64kB/enabled", "madvise");
+	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	ck_assert_int_ge(fail_nth_fd, 0);
+}
+
+/* ---- the range --------------------------------------------------------------- */
+
+/* Its place in the arena; what is called "page" counts from here. */
+#define BASE (arena + 16 * HUGE)
+
+/* Where it is moved to, if with MREMAP_FIXED. */
+#define DEST (arena + 48 * HUGE)
+
+enum {
+	START = 8,	/* The first large folio is outside with one half, */
+	END = 1280,	/* and the last huge page. */
+	PAGES = 1536,	/* With what is outside. */
+};
+
+static const struct {
+	unsigned short page, n;
+	enum { LARGE, SMALL, SWAP, ZERO, GUARD, HUGES } kind;
+} parts[] = {
+	{ 0, 16, LARGE },
+	{ 16, 3, SMALL }, { 20, 3, SMALL }, { 24, 5, SMALL },
+	{ 40, 10, SWAP },
+	{ 64, 32, LARGE },
+	{ 96, 16, LARGE },	/* Page 101 is dropped. */
+	{ 112, 4, ZERO },
+	{ 120, 1, GUARD },
+	{ 512, 512, HUGES },
+	{ 1024, 512, HUGES },
+};
+
+#define DROPPED 101
+
+/* Of a file: a private mapping, which has no large folios of its own. */
+static void make_range(int file)
+{
+	if (file < 0)
+		map_at(BASE, PAGES * PAGE);
+	else if (mmap(BASE, PAGES * PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE,
+		      file, 0) != BASE)
+		ck_abort_msg("mmap of a file: %s", strerror(errno));
+	/* One anon_vma from the start, so that it stays one mapping. */
+	*BASE = 1;
+	advise(BASE, PAGES * PAGE, MADV_DONTNEED);
+	advise(BASE, PAGES * PAGE, SETTLED);
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		const bool large = file < 0 && (parts[i].kind == LARGE ||
+						parts[i].kind == HUGES);
+		char *p = BASE + parts[i].page * PAGE;
+		const size_t size = parts[i].n * PAGE;
+
+		if (large)
+			advise(p, size, MADV_HUGEPAGE);
+		if (parts[i].kind == ZERO)
+			check_zero(p, size);
+		else if (parts[i].kind == GUARD)
+			advise(p, size, MADV_GUARD_INSTALL);
+		else
+			fill_from(p, size, 1, parts[i].page);
+		if (parts[i].kind == SWAP)
+			advise(p, size, MADV_PAGEOUT);
+		if (large)
+			advise(p, size, SETTLED);
+	}
+	advise(BASE + DROPPED * PAGE, PAGE, MADV_DONTNEED);
+}
+
+/* Pages from "from" to "to", which would be at "base" plus that. */
+static void check_pages(char *base, size_t from, size_t to)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		for (size_t page = parts[i].page;
+		     page < (size_t)parts[i].page + parts[i].n; page++) {
+			if (page < from || page >= to || page == DROPPED)
+				continue;
+			if (parts[i].kind == ZERO)
+				check_zero(base + page * PAGE, PAGE);
+			else if (parts[i].kind != GUARD)
+				check_from(base + page * PAGE, PAGE, 1, page);
+		}
+}
+
+/* ---- the calls ---------------------------------------------------------------- */
+
+static char *moved(char *base, int flags)
+{
+	char *to = base + START * PAGE;
+
+	return sys_mremap(BASE + START * PAGE, (END - START) * PAGE,
+			  (END - START) * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED |
+			  flags, to) == to ? base : NULL;
+}
+
+static char *between_neighbours(int flags)
+{
+	return moved(DEST, flags);	/* See make_neighbours(). */
+}
+
+static char *not_congruent(int flags)
+{
+	return moved(DEST + 8 * HUGE + 3 * PAGE, flags);
+}
+
+static char *behind_itself(int flags)
+{
+	return moved(BASE + (PAGES - START) * PAGE, flags);
+}
+
+/* To wherever there is room, with 16 pages more. */
+static char *grows(int flags)
+{
+	char *p = sys_mremap(BASE + START * PAGE, (END - START) * PAGE,
+			     (END - START + 16) * PAGE, MREMAP_MAYMOVE | flags,
+			     NULL);
+
+	return p == MAP_FAILED ? NULL : p - START * PAGE;
+}
+
+static char *shrinks(int flags)
+{
+	char *to = DEST + START * PAGE;
+
+	return sys_mremap(BASE + START * PAGE, (END - START) * PAGE,
+			  (END - START - 16) * PAGE, MREMAP_MAYMOVE |
+			  MREMAP_FIXED | flags, to) == to ? DEST : NULL;
+}
+
+#define KEEPS_SOURCE 1
+#define SEVERAL 2	/* VMAs, of which one may move without the other. */
+#define CUTS 4		/* What is beyond the new end may be cut off first. */
+#define OF_FILE 8
+
+static const struct call {
+	/* Returns where the page of BASE is then, or would be; NULL: failed. */
+	char *(*call)(int flags);
+	int flags;
+	int is;
+} calls[] = {
+	{ between_neighbours, MUST, 0 },
+	{ between_neighbours, RELOCATE, 0 },
+	{ between_neighbours, MUST | MREMAP_DONTUNMAP, KEEPS_SOURCE },
+	{ between_neighbours, MUST, SEVERAL },
+	{ between_neighbours, MUST, OF_FILE },
+	{ not_congruent, MUST, 0 },
+	{ not_congruent, RELOCATE, 0 },
+	{ behind_itself, MUST, 0 },
+	{ grows, MUST, 0 },
+	{ shrinks, MUST, CUTS },
+};
+
+/* What the range merges with at DEST. */
+static void make_neighbours(void)
+{
+	map_at(DEST, PAGES * PAGE);
+	advise(DEST, PAGES * PAGE, SETTLED);
+	fill(DEST, START * PAGE, 2);
+	fill(DEST + END * PAGE, 16 * PAGE, 3);
+	munmap(DEST + START * PAGE, (END - START) * PAGE);
+	munmap(DEST + (END + 16) * PAGE, (PAGES - END - 16) * PAGE);
+}
+
+static void check_neighbours(void)
+{
+	check(DEST, START * PAGE, 2);
+	check(DEST + END * PAGE, 16 * PAGE, 3);
+}
+
+/* Start, end and permissions of the mappings, without those of the heap. */
+static void read_maps(char *text, size_t size)
+{
+	const char *p = read_file("/proc/self/maps");
+
+	for (; *p; p = strchr(p, '\n') + 1) {
+		const char *end = strchr(strchr(p, ' ') + 1, ' ');
+
+		if (memchr(p, '[', (size_t)(strchr(p, '\n') - p)))
+			continue;
+		if ((size_t)(end - p) + 2 > size)
+			ck_abort_msg("too many mappings");
+		size -= (size_t)(end - p) + 1;
+		memcpy(text, p, (size_t)(end - p));
+		text += end - p;
+		*text++ = '\n';
+	}
+	*text = 0;
+}
+
+#define MAPS_SIZE (1 << 15)
+
+/* The first of two VMAs ends here. */
+#define SEVERAL_PART 300
+
+/*
+ * Make the range, call, check and remove everything. Returns whether a failure
+ * was injected; that is the n-th, none if n is 0.
+ */
+static bool call_once(const struct call *c, int n, const char *good,
+		      const char *fallback, char *after)
+{
+	const size_t end = c->is & CUTS ? END - 16 : END;
+	static char before[MAPS_SIZE];
+	bool injected = false;
+	long committed;
+	int err, file;
+	char *base;
+
+	file = c->is & OF_FILE ? memfd_create("file", 0) : -1;
+	if (file >= 0 && ftruncate(file, PAGES * PAGE))
+		ck_abort_msg("ftruncate: %s", strerror(errno));
+	committed = file_number("/proc/meminfo", "Committed_AS");
+	make_range(file);
+	make_neighbours();
+	if (c->is & SEVERAL && mprotect(BASE, SEVERAL_PART * PAGE, PROT_READ))
+		ck_abort_msg("mprotect: %s", strerror(errno));
+	read_maps(before, MAPS_SIZE);
+
+	if (n)
+		set_fail_nth(n);
+	base = c->call(c->flags);
+	err = errno;
+	if (n)
+		injected = failed_nth();
+	read_maps(after, MAPS_SIZE);
+
+	if (!base) {
+		if (!injected)
+			ck_abort_msg("failed without reason: %s", strerror(err));
+		/* EFAULT if what failed is a step of relocating. */
+		if (err != ENOMEM && (err != EFAULT || !(c->flags & MUST)))
+			ck_abort_msg("failure %d: %s", n, strerror(err));
+		if (strcmp(before, after) && !(c->is & (SEVERAL | CUTS)))
+			ck_abort_msg("failure %d left\n%s\nand there was\n%s", n,
+				     after, before);
+		if (c->is & SEVERAL && mappings(DEST + START * PAGE, PAGE)) {
+			check_pages(DEST, START, SEVERAL_PART);
+			check_pages(BASE, 0, START);
+			check_pages(BASE, SEVERAL_PART, PAGES);
+		} else {
+			check_pages(BASE, 0, end);
+			check_pages(BASE, END, PAGES);
+		}
+	} else {
+		if (good && strcmp(after, good) &&
+		    (!fallback || strcmp(after, fallback)))
+			ck_abort_msg("failure %d resulted in\n%s\nnot\n%s", n,
+				     after, good);
+		check_pages(base, START, end);
+		check_pages(BASE, 0, START);
+		check_pages(BASE, END, PAGES);
+		if (c->is & KEEPS_SOURCE &&
+		    count_pages(BASE + START * PAGE, (END - START) * PAGE,
+				PRESENT | SWAPPED))
+			ck_abort_msg("failure %d: pages at both places", n);
+		if (!n) {
+			/* Neither the marker nor the zero pages can be found. */
+			advise(base + 120 * PAGE, PAGE, MADV_GUARD_REMOVE);
+			advise(base + 112 * PAGE, 4 * PAGE, MADV_DONTNEED);
+			check_found(base + START * PAGE, (end - START) * PAGE);
+		} else if (base != DEST) {
+			check_migrates(base + START * PAGE, (end - START) * PAGE);
+		}
+	}
+	check_migrates(BASE, PAGES * PAGE);
+	check_migrates(DEST, PAGES * PAGE);
+	check_neighbours();
+
+	if (base && c->call == grows)
+		munmap(base + START * PAGE, (END - START + 16) * PAGE);
+	munmap(arena, ARENA);
+	if (file >= 0)
+		close(file);
+	if (file_number("/proc/meminfo", "Committed_AS") != committed)
+		ck_abort_msg("failure %d: %ld kB committed, not %ld", n,
+			     file_number("/proc/meminfo", "Committed_AS"),
+			     committed);
+	return injected;
+}
+
+START_TEST(every_failure)
+{
+	static char good[MAPS_SIZE], fallback[MAPS_SIZE], after[MAPS_SIZE];
+	const struct call *c = &calls[_i];
+	struct call plain = *c;
+	int n = 1, coped = 0;
+
+	/* What it looks like if nothing fails; the first time is to warm up. */
+	call_once(c, 0, NULL, NULL, good);
+	call_once(c, 0, good, NULL, after);
+	plain.flags &= ~(RELOCATE | MUST);
+	call_once(&plain, 0, NULL, NULL, fallback);
+
+	while (call_once(c, n, good, c->flags & MUST ? NULL : fallback, after)) {
+		coped += !strcmp(after, good);
+		n++;
+	}
+	/* Some failures it copes with, from others it must recover. */
+	ck_assert_msg(n - 1 > coped + 3, "%d points of failure, %d no matter",
+		      n - 1, coped);
+	fprintf(stderr, "# faults %d: %d points of failure, %d no matter\n", _i,
+		n - 1, coped);
+}
+END_TEST
+
+/* Breaking up what KSM has merged takes memory, before anything moves. */
+START_TEST(ksm_failure)
+{
+	const size_t len = 8 * PAGE;
+	char *p = BASE, *to = DEST;
+	bool injected = true;
+	int n = 1, failed = 0;
+
+	for (; injected; n++) {
+		char *res;
+
+		map_same(p, len);
+		ksm_merge(p, len, KPF_KSM);
+		set_fail_nth(n);
+		res = sys_mremap(p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MUST,
+				 to);
+		injected = failed_nth();
+		if (res != to) {
+			failed++;
+			if (!injected)
+				ck_abort_msg("failed without reason");
+			if (mappings(to, len) || mappings(p, len) != 1)
+				ck_abort_msg("failure %d left something", n);
+			to = p;
+		}
+		check_same(to, len);
+		check_migrates(to, len);
+		munmap(to, len);
+		to = DEST;
+	}
+	ck_assert_int_gt(failed, 3);
+	write_file("/sys/kernel/mm/ksm/run", "2");
+}
+END_TEST
+
+/* -------------------------------------------------------------------------- */
+
+int main(void)
+{
+	Suite *s = suite_create("faults");
+	TCase *tc = add_case(s, "faults");
+
+	tcase_add_checked_fixture(tc, setup_faults, NULL);
+	tcase_add_loop_test(tc, every_failure, 0, ARRAY_SIZE(calls));
+	tcase_add_test(tc, ksm_failure);
+
+	if (access("/proc/thread-self/fail-nth", W_OK)) {
+		puts("1..0 # SKIP this kernel has no fault injection");
+		return EXIT_SUCCESS;
+	}
+	return run_suite(s);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Pages that KSM merges. */
+#ifndef GUEST_KSM_H
+#define GUEST_KSM_H
+
+#include "relocate.h"
+
+HELPER long ksm_number(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/ksm/%s", name);
+	return strtol(read_file(path), NULL, 10);
+}
+
+/* Have KSM look at everything, until all pages of a range have the flag. */
+HELPER void ksm_merge(char *addr, size_t len, uint64_t flag)
+{
+	size_t left = len;
+
+	write_file("/sys/kernel/mm/ksm/pages_to_scan", "10000");
+	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "1");
+	write_file("/sys/kernel/mm/ksm/run", "1");
+	for (int i = 0; left && i < 1000; i++) {
+		usleep(5000);
+		left = 0;
+		for (size_t off = 0; off < len; off += PAGE)
+			left += !(kpageflags(addr + off) & flag);
+	}
+	write_file("/sys/kernel/mm/ksm/run", "0");
+	if (left)
+		ck_abort_msg("%zu of %zu pages are not merged", left, len / PAGE);
+}
+
+/* Pages of two contents, to be merged. */
+HELPER char *map_same(char *addr, size_t len)
+{
+	map_at(addr, len);
+	for (size_t i = 0; i < len; i += PAGE)
+		memset(addr + i, 1 + (i / PAGE) % 2, PAGE);
+	advise(addr, len, MADV_MERGEABLE);
+	return addr;
+}
+
+HELPER void check_same(const char *addr, size_t len)
+{
+	for (size_t i = 0; i < len; i += 64)
+		if (addr[i] != 1 + (char)(i / PAGE) % 2)
+			ck_abort_msg("byte %zu: %d", i, addr[i]);
+}
+
+#endif

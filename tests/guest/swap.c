@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Relocation of what is swapped out: without a folio in the swap cache, as zram
+ * leaves it, and with one, as other devices do. For that swap is on a loop
+ * device whose file no reclaim can touch.
+ */
+#include "relocate.h"
+
+#include <linux/loop.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/swap.h>
+
+static void map_folio(char *addr, size_t size, unsigned int seed)
+{
+	if (size == HUGE)
+		map_huge(addr, size, seed);
+	else
+		map_large(addr, size, size, seed);
+}
+
+/* ---- without a swap cache ------------------------------------------------ */
+
+START_TEST(swapped_out)
+{
+	char *p = map_filled(arena + 64 * PAGE, 32 * PAGE, 1);
+	struct counters before, after;
+
+	page_out(p, 32 * PAGE);
+	ck_assert_uint_eq(count_pages(p, 32 * PAGE, SWAPPED), 32);
+	ck_assert_uint_eq(count_swap_cache(p, 32 * PAGE), 0);
+	before = counters();
+	relocate(p, 32 * PAGE, arena + 4 * PAGE);
+	after = counters();
+	ck_assert_int_eq(after.folio, before.folio);
+	ck_assert_uint_eq(count_pages(arena + 4 * PAGE, 32 * PAGE, SWAPPED), 32);
+	check_rmap(arena + 4 * PAGE, 32 * PAGE, 1);
+}
+END_TEST
+
+START_TEST(swapped_out_among_others)
+{
+	char *p = map_filled(arena + 64 * PAGE, 32 * PAGE, 1);
+
+	page_out(p, 32 * PAGE);
+	for (int i = 0; i < 32; i += 5)
+		ck_assert_int_eq((unsigned char)p[i * PAGE], pattern(1, i));
+	relocate(p, 32 * PAGE, arena + 4 * PAGE);
+	check_rmap(arena + 4 * PAGE, 32 * PAGE, 1);
+}
+END_TEST
+
+/* A folio swapped out as a whole and gone, all of it or a part. */
+START_TEST(swapped_out_large)
+{
+	const size_t size = _i & 1 ? HUGE : 64 << 10, off = _i & 2 ? size / 4 : 0;
+	const size_t len = size - 2 * off;
+	char *p = arena + 16 * HUGE, *to = arena + 2 * HUGE + 5 * PAGE;
+
+	map_folio(p, size, 1);
+	page_out(p, size);
+	ck_assert_uint_eq(count_pages(p, size, SWAPPED), size / PAGE);
+	relocate_advised(p + off, len, to, SETTLED);
+	check_rmap_from(to, len, 1, off / PAGE);
+	if (off)
+		check_rmap(p, off, 1);
+}
+END_TEST
+
+/* ---- with a swap cache --------------------------------------------------- */
+
+#define SWAP_SIZE (256UL << 20)
+
+static char swap_path[32];
+static int loop = -1;
+
+/*
+ * Swap on a file in ramfs, and no other: processors keep to a device that they
+ * have a share of, whatever the priorities say. A failure here would be reported
+ * without a word, so the tests' own setup does that.
+ */
+#define OTHER_SWAP "/dev/zram0"
+
+static const char *swap_error;
+static int swap_errno;
+
+static void swap_on(bool stable_writes)
+{
+	/* Version, last page, no bad pages; the signature ends the page. */
+	const uint32_t info[] = { 1, SWAP_SIZE / PAGE - 1, 0 };
+	int n = ioctl(open("/dev/loop-control", O_RDWR), LOOP_CTL_GET_FREE);
+	char path[100];
+	int fd = -1;
+
+	snprintf(swap_path, sizeof(swap_path), "/dev/loop%d", n);
+	snprintf(path, sizeof(path), "/sys/block/loop%d/queue/stable_writes", n);
+	(void)mkdir("/tmp/swap", 0700);
+	if (mount("swap", "/tmp/swap", "ramfs", 0, NULL) ||
+	    (fd = open("/tmp/swap/file", O_RDWR | O_CREAT, 0600)) < 0 ||
+	    ftruncate(fd, SWAP_SIZE) ||
+	    pwrite(fd, info, sizeof(info), 1024) < 0 ||
+	    pwrite(fd, "SWAPSPACE2", 10, PAGE - 10) < 0) {
+		swap_error = "file";
+	} else if ((loop = open(swap_path, O_RDWR)) < 0 ||
+		   ioctl(loop, LOOP_SET_FD, fd)) {
+		swap_error = swap_path;
+	} else {
+		/* Whatever a loop device does by itself: swapon() looks at this. */
+		set_if_there(path, stable_writes ? "1" : "0");
+		if (swapon(swap_path, 0))
+			swap_error = "swapon";
+		else if (swapoff(OTHER_SWAP))
+			swap_error = "swapoff";
+	}
+	swap_errno = errno;
+	close(fd);
+}
+
+static void setup_swap(void)
+{
+	swap_on(false);
+}
+
+static void setup_stable_swap(void)
+{
+	swap_on(true);
+}
+
+static void check_swap(void)
+{
+	ck_assert_msg(!swap_error, "%s: %s", swap_error, strerror(swap_errno));
+}
+
+static void end_swap(void)
+{
+	/* The device holds the file for as long as anybody has it open. */
+	if (swapon(OTHER_SWAP, 0) || swapoff(swap_path))
+		perror("swapon, swapoff");
+	if (ioctl(loop, LOOP_CLR_FD) || close(loop))
+		perror(swap_path);
+	if (umount2("/tmp/swap", MNT_DETACH))
+		perror("umount");
+}
+
+static pthread_t writer;
+static char *writer_page;
+static int writer_uffd;
+
+static void *write_to_file(void *arg)
+{
+	int fd = open("/tmp/swap/file", O_WRONLY);
+
+	(void)arg;
+	if (fd < 0 || pwrite(fd, writer_page, 1, 0) != 1)
+		ck_abort_msg("/tmp/swap/file: %s", strerror(errno));
+	close(fd);
+	return NULL;
+}
+
+/*
+ * Let nothing be written to the device's file until start_writing(): what is
+ * paged out stays under writeback. We are writing to the file ourselves, which
+ * takes a lock of it, from a page that is not there yet.
+ */
+static void stop_writing(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range.len = PAGE, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffd_msg msg;
+
+	/* Empty the processors' batches for the LRU lists. */
+	write_file("/proc/sys/vm/compact_memory", "1");
+	writer_page = mmap(NULL, PAGE, RW, ANON, -1, 0);
+	reg.range.start = (uintptr_t)writer_page;
+	writer_uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (ioctl(writer_uffd, UFFDIO_API, &api) ||
+	    ioctl(writer_uffd, UFFDIO_REGISTER, &reg) ||
+	    pthread_create(&writer, NULL, write_to_file, NULL) ||
+	    read(writer_uffd, &msg, sizeof(msg)) != sizeof(msg))
+		ck_abort_msg("userfaultfd: %s", strerror(errno));
+}
+
+static void start_writing(void)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (uintptr_t)writer_page, .len = PAGE },
+	};
+
+	if (ioctl(writer_uffd, UFFDIO_ZEROPAGE, &zero))
+		ck_abort_msg("userfaultfd: %s", strerror(errno));
+	pthread_join(writer, NULL);
+	close(writer_uffd);
+	munmap(writer_page, PAGE);
+}
+
+/*
+ * Page out, and have all of it in the swap cache: a folio whose writeback is
+ * over by the time that reclaim looks again is not.
+ */
+static void page_out_cached(char *p, size_t len)
+{
+	const size_t pages = count_pages(p, len, PRESENT | SWAPPED);
+
+	stop_writing();
+	advise(p, len, MADV_PAGEOUT);
+	start_writing();
+	ck_assert_uint_eq(count_pages(p, len, SWAPPED), pages);
+	ck_assert_uint_eq(count_swap_cache(p, len), pages);
+}
+
+/* The folios that were mapped are still there, and are mapped again as they are. */
+START_TEST(cached)
+{
+	const size_t len = 32 * PAGE;
+	char *p = map_filled(arena + 64 * PAGE, len, 1), *to = arena + 4 * PAGE;
+	long read;
+
+	page_out_cached(p, len);
+	relocate(p, len, to);
+	ck_assert_uint_eq(count_pages(to, len, SWAPPED), 32);
+	ck_assert_uint_eq(count_swap_cache(to, len), 32);
+	read = vmstat("pswpin");
+	if (_i)
+		fill(to, len, 1);	/* which drops them from the cache */
+	check(to, len, 1);
+	ck_assert_int_eq(vmstat("pswpin"), read);
+	check_rmap(to, len, 1);
+}
+END_TEST
+
+/* Mapped pages, some in the cache too, swapped ones with and without folio. */
+START_TEST(cached_among_others)
+{
+	const size_t len = 64 * PAGE;
+	char *p = map_filled(arena + 128 * PAGE, len, 1), *to = arena + 4 * PAGE;
+
+	page_out_cached(p, len);
+	check(p, 16 * PAGE, 1);
+	fill_from(p + 16 * PAGE, 16 * PAGE, 1, 16);
+	ck_assert(kpageflags(p) & KPF_SWAPCACHE);
+	relocate(p, len, to);
+	check_rmap(to, len, 1);
+}
+END_TEST
+
+/*
+ * Read in ahead, but never mapped: such folios have neither mapping nor index.
+ * Nor may the move follow what was there in a folio's life before.
+ */
+START_TEST(read_ahead)
+{
+	const size_t len = 64 * PAGE;
+	char *p = arena + 128 * PAGE, *to = arena + 4 * PAGE;
+	size_t cached;
+
+	enter_cgroup();
+	map_filled(p, len, 1);
+	page_out_cached(p, len);
+	reclaim(p, len, count_swap_cache);
+	write_file("/proc/sys/vm/page-cluster", "4");
+	check(p, PAGE, 1);
+	check_from(p + 20 * PAGE, PAGE, 1, 20);
+	check_from(p + 40 * PAGE, PAGE, 1, 40);
+	write_file("/proc/sys/vm/page-cluster", "3");
+	cached = count_swap_cache(p, len);
+	ck_assert_uint_gt(cached, 0);
+	relocate(p, len, to);
+	ck_assert_uint_gt(count_swap_cache(to, len), 0);
+	check_rmap(to, len, 1);
+}
+END_TEST
+
+/* A large folio in the cache, wholly in the range. */
+START_TEST(cached_large)
+{
+	const size_t size = _i & 1 ? HUGE : 64 << 10;
+	char *p = arena + 16 * HUGE;
+	char *to = arena + 2 * HUGE + (_i & 2 ? 5 * PAGE : 0);
+	long read;
+
+	map_folio(p, size, 1);
+	page_out_cached(p, size);
+	relocate_advised(p, size, to, SETTLED);
+	ck_assert_uint_eq(count_swap_cache(to, size), size / PAGE);
+	read = vmstat("pswpin");
+	check(to, size, 1);
+	ck_assert_int_eq(vmstat("pswpin"), read);
+	ck_assert_uint_eq(count_in_folios(to, size, size / PAGE), size / PAGE);
+	check_rmap(to, size, 1);
+}
+END_TEST
+
+/* Some of its pages are mapped again, one was dropped. */
+START_TEST(cached_large_partly_mapped)
+{
+	const size_t size = 64 << 10, len = 2 * size;
+	char *p = map_large(arena + 16 * HUGE, len, size, 1);
+	char *to = arena + 2 * HUGE + (_i ? 5 * PAGE : 0);
+
+	page_out_cached(p, len);
+	advise(p + PAGE, PAGE, MADV_DONTNEED);
+	check_from(p + 3 * PAGE, 2 * PAGE, 1, 3);
+	ck_assert_uint_eq(count_pages(p, len, PRESENT), 2);
+	ck_assert_uint_eq(count_pages(p, len, SWAPPED), 29);
+	relocate_advised(p, len, to, SETTLED);
+	ck_assert_uint_eq(count_pages(to, len, SWAPPED), 29);
+	check_zero(to + PAGE, PAGE);
+	fill_from(to + PAGE, PAGE, 1, 1);
+	check_rmap(to, len, 1);
+}
+END_TEST
+
+/* Partly in the range: without a mapping it cannot be split. */
+START_TEST(fallback_cached_large_partly_covered)
+{
+	const size_t size = _i & 1 ? HUGE : 64 << 10, off = size / 4;
+	const size_t len = _i & 2 ? size / 2 : size - off;
+	char *p = arena + 16 * HUGE, *to = arena + 2 * HUGE;
+
+	map_folio(p, size, 1);
+	page_out_cached(p, size);
+	check_falls_back(p + off, len, to, "split");
+	ck_assert_uint_eq(count_swap_cache(to, len), len / PAGE);
+	check(p, off, 1);
+	check_rmap_from(to, len, 1, off / PAGE);
+	check_rmap(p, off, 1);
+}
+END_TEST
+
+/* Part of it was moved away when it was swapped out; later it is free. */
+START_TEST(fallback_cached_large_partly_moved_away)
+{
+	const size_t size = 64 << 10, half = size / 2;
+	char *p = arena + 16 * HUGE, *away = arena + 24 * HUGE;
+	char *to = arena + 2 * HUGE;
+
+	enter_cgroup();
+	map_large(p, size, size, 1);
+	page_out_cached(p, size);
+	move_to(p + half, half, away, 0);
+	check_falls_back(p, half, to, "split");
+	reclaim(to, half, count_swap_cache);
+	relocate_advised(to, half, arena + 40 * HUGE, SETTLED);
+	relocate_advised(away, half, arena + 48 * HUGE, SETTLED);
+	check_rmap(arena + 40 * HUGE, half, 1);
+	check_rmap_from(arena + 48 * HUGE, half, 1, half / PAGE);
+}
+END_TEST
+
+/* swapoff brings all of it back to where it is now. */
+START_TEST(swapped_off)
+{
+	const size_t len = 64 * PAGE;
+	char *p = map_filled(arena + 128 * PAGE, len, 1), *to = arena + 4 * PAGE;
+
+	page_out_cached(p, len);
+	check(p, 16 * PAGE, 1);
+	relocate(p, len, to);
+	ck_assert_int_eq(swapoff(swap_path), 0);
+	ck_assert_uint_eq(count_pages(to, len, PRESENT), 64);
+	ck_assert_int_eq(swapon(swap_path, 0), 0);
+	check_rmap(to, len, 1);
+}
+END_TEST
+
+/* ---- exclusive marker lost ------------------------------------------------ */
+
+/*
+ * A page that comes back while it is being written to a device that needs it
+ * stable is not marked exclusive, though nobody shares it.
+ */
+START_TEST(exclusive_marker_lost)
+{
+	const size_t len = 16 * PAGE;
+	char *p = map_filled(arena + 64 * PAGE, len, 1), *to = arena + 4 * PAGE;
+	uint64_t flags[16];
+
+	map_filled(to - PAGE, PAGE, 77);
+	stop_writing();
+	advise(p, len, MADV_PAGEOUT);
+	for (int i = 0; i < 16; i++) {
+		(void)*(volatile char *)(p + i * PAGE);
+		flags[i] = kpageflags(p + i * PAGE);
+	}
+	if (_i)		/* also during writeback, else after it */
+		move_to(p, len, to, MUST);
+	start_writing();
+	for (int i = 0; i < 16; i++)
+		ck_assert_msg(flags[i] & KPF_WRITEBACK,
+			      "page %d was not under writeback", i);
+	if (!_i)
+		move_to(p, len, to, MUST);
+	ck_assert_int_eq(mappings(to - PAGE, len + PAGE), 1);
+	check(to, len, 1);
+	fill(to, len, 2);
+	check_rmap(to, len, 2);
+}
+END_TEST
+
+/* -------------------------------------------------------------------------- */
+
+int main(void)
+{
+	Suite *s = suite_create("swap");
+	TCase *tc = add_case(s, "zram");
+
+	tcase_add_test(tc, swapped_out);
+	tcase_add_test(tc, swapped_out_among_others);
+	tcase_add_loop_test(tc, swapped_out_large, 0, 4);
+
+	tc = add_case(s, "swap-cache");
+	tcase_add_unchecked_fixture(tc, setup_swap, end_swap);
+	tcase_add_checked_fixture(tc, check_swap, NULL);
+	tcase_add_loop_test(tc, cached, 0, 2);
+	tcase_add_test(tc, cached_among_others);
+	tcase_add_test(tc, read_ahead);
+	tcase_add_loop_test(tc, cached_large, 0, 4);
+	tcase_add_loop_test(tc, cached_large_partly_mapped, 0, 2);
+	tcase_add_loop_test(tc, fallback_cached_large_partly_covered, 0, 4);
+	tcase_add_test(tc, fallback_cached_large_partly_moved_away);
+	tcase_add_test(tc, swapped_off);
+
+	tc = add_case(s, "stable-writes");
+	tcase_add_unchecked_fixture(tc, setup_stable_swap, end_swap);
+	tcase_add_checked_fixture(tc, check_swap, NULL);
+	tcase_add_loop_test(tc, exclusive_marker_lost, 0, 2);
+
+	return run_suite(s);
+}
