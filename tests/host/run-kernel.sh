@@ -25,7 +25,7 @@ vm() { RELOCATE_BUILD=$build "$runner" --kernel "$kernel" --timeout 150 "$@"; }
 # shellcheck disable=SC2317 # called through tap_true
 between() { [[ $1 =~ ^[0-9]+$ ]] && (($1 >= $2 && $1 <= $3)); }
 
-plan 49
+plan 52
 
 # ---- wrong usage: no boot ----------------------------------------------------
 
@@ -158,6 +158,20 @@ tap_like "$status $err" '^124 .*WARNING: made up' 'a WARNING in the kernel log i
 tap_true '--log keeps the console log' grep -q 'WARNING: made up' "$work/log"
 capture vm -- bash -c 'echo "WARNING: made up" >/dev/kmsg; exit 5'
 tap_like "$status $err" '^5 .*WARNING: made up' 'a failing command keeps its status; the WARNING is shown'
+race() {
+	capture vm "$@" -- bash -c '
+		for line in "BUG: KCSAN: data-race in inner / rmap_inner" "write to 0x1 of 8 bytes by task 1 on cpu 0:" \
+			" inner.part.0+0x1/0x2" " our_call+0x1/0x2" "read to 0x1 of 8 bytes by task 2 on cpu 1:" \
+			" rmap_inner+0x1/0x2" "Reported by Kernel Concurrency Sanitizer on:"; do
+			echo "$line" >/dev/kmsg
+		done'
+}
+race
+tap_like "$status $err" '^124 .*KCSAN' 'a report of a data race is 124'
+race --races 'none|our_.*|no_such'
+tap_like "$status $err" '^124 .*KCSAN' 'with --races if a function in its stacks matches'
+race --races 'none|our|_call'
+tap_is "$status $err" '0 ' 'otherwise not'
 SECONDS=0
 capture vm --timeout 4 -- bash -c 'echo early; sleep 1000'
 tap_like "$status $err" '^121 .*time-out after 4 s' 'time-out is 121'
