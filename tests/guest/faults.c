@@ -267,7 +267,7 @@ static bool call_once(const struct call *c, int n, const char *good,
 	const size_t end = c->is & CUTS ? END - 16 : END;
 	static char before[MAPS_SIZE];
 	bool injected = false;
-	long committed;
+	long committed, count;
 	int err, file;
 	char *base;
 
@@ -281,6 +281,7 @@ static bool call_once(const struct call *c, int n, const char *good,
 		ck_abort_msg("mprotect: %s", strerror(errno));
 	read_maps(before, MAPS_SIZE);
 
+	count = counters().relocate;
 	if (n)
 		set_fail_nth(n);
 	base = c->call(c->flags);
@@ -323,6 +324,9 @@ static bool call_once(const struct call *c, int n, const char *good,
 		    (!fallback || strcmp(after, fallback)))
 			ck_abort_msg("failure %d resulted in\n%s\nnot\n%s", n,
 				     after, good);
+		if (c->flags & MUST && counters().relocate !=
+				       count + (c->is & SEVERAL ? 2 : 1))
+			ck_abort_msg("failure %d: moved, but not relocated", n);
 		check_pages(base, START, end);
 		check_pages(BASE, 0, START);
 		check_pages(BASE, END, PAGES);
