@@ -181,7 +181,7 @@ fi
 # kbuild does without one that does not know __typeof_unqual__ (0.6.4).
 check=sparse
 echo 'static const int a; static __typeof_unqual__(a) b;' >obj-probe.c
-! sparse obj-probe.c 2>&1 | grep -q error: || check='sparse -D__typeof_unqual__=__typeof__'
+[[ $(sparse obj-probe.c 2>&1) != *error:* ]] || check='sparse -D__typeof_unqual__=__typeof__'
 arch=x86_64 obj=obj-x86_64 log=obj-log
 mkdir -p "$obj"
 git checkout -q --detach pristine
