@@ -762,8 +762,9 @@ HELPER void reclaim(char *addr, size_t len, size_t (*count)(char *, size_t))
 
 	for (int i = 0; count(addr, len); i++) {
 		if (fd < 0 || i > 500)
-			ck_abort_msg("memory.reclaim: %zu pages remain",
-				     count(addr, len));
+			ck_abort_msg("memory.reclaim: %zu pages remain, flags %llx",
+				     count(addr, len),
+				     (unsigned long long)kpageflags(addr));
 		/* Fails if it could not reclaim as much. */
 		(void)!write(fd, "4M swappiness=200", 17);
 	}

@@ -721,6 +721,8 @@ START_TEST(ksm_swapped)
 {
 	char *p = FROM, *to = TO;
 
+	/* To be charged to our cgroup */
+	same_content = (char)(11 + 2 * _i);
 	enter_cgroup();
 	map_same(p, LEN);
 	ksm_merge(p, LEN, KPF_KSM);
