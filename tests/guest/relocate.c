@@ -181,6 +181,25 @@ START_TEST(over_several_vmas)
 }
 END_TEST
 
+/* A vast range with a page in it takes hardly more page tables than that page. */
+START_TEST(sparse)
+{
+	const size_t len = 1UL << 40;
+	char *p = mmap(NULL, len, RW, ANON | MAP_NORESERVE, -1, 0);
+	char *to = mmap(NULL, len + HUGE, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+	long before;
+
+	ck_assert_ptr_ne(p, MAP_FAILED);
+	ck_assert_ptr_ne(to, MAP_FAILED);
+	to += _i * PAGE;
+	fill(p + len / 3 / PAGE * PAGE, PAGE, 1);
+	before = file_number("/proc/self/status", "VmPTE:");
+	move_to(p, len, to, RELOCATE);
+	ck_assert_int_le(file_number("/proc/self/status", "VmPTE:"), before + 32);
+	check_rmap(to + len / 3 / PAGE * PAGE, PAGE, 1);
+}
+END_TEST
+
 /* ---- moving next to oneself ---------------------------------------------- */
 
 START_TEST(behind_itself)
@@ -1073,6 +1092,7 @@ int main(void)
 	tcase_add_loop_test(tc, several_vmas, 0, 3);
 	tcase_add_loop_test(tc, several_vmas_with_gap, 0, 3);
 	tcase_add_loop_test(tc, over_several_vmas, 0, 3);
+	tcase_add_loop_test(tc, sparse, 0, 2);
 
 	tc = add_case(s, "itself");
 	tcase_add_test(tc, behind_itself);

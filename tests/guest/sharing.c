@@ -6,6 +6,9 @@
 #include "relocate.h"
 #include "ksm.h"
 
+#include <sys/time.h>
+#include <time.h>
+
 #define LEN (16 * PAGE)
 
 /* Where a range is, and where it goes to. */
@@ -745,6 +748,64 @@ START_TEST(ksm_swapped)
 }
 END_TEST
 
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+static long microseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/*
+ * A signal ends the search for merged pages, and the call starts over, in which case
+ * nothing may have happened yet: what was at the source would be missing.
+ */
+START_TEST(ksm_interrupted)
+{
+	const struct sigaction action = {
+		.sa_handler = on_alarm, .sa_flags = SA_RESTART,
+	};
+	const size_t size = 4 * HUGE;
+	const int rounds = 60;
+	char *p = FROM, *to = FROM + 16 * HUGE;
+	long took = 0;
+
+	sigaction(SIGALRM, &action, NULL);
+	for (int i = 0; i < rounds; i++) {
+		struct itimerval timer = {
+			.it_value.tv_usec = 1 + took * i / rounds % 1000000,
+		};
+		const struct itimerval none = { 0 };
+		char *res;
+
+		map_at(p, size);
+		for (size_t j = 0; j < size; j += PAGE)
+			p[j] = (char)(1 + j / PAGE % 100);
+		advise(p, size, MADV_MERGEABLE);
+		/* Two VMAs that move one after the other */
+		if (mprotect(p + size / 2, size / 2, PROT_READ))
+			ck_abort_msg("mprotect: %s", strerror(errno));
+		if (i)
+			setitimer(ITIMER_REAL, &timer, NULL);
+		took -= i ? 0 : microseconds();
+		res = sys_mremap(p, size, size,
+				 MREMAP_MAYMOVE | MREMAP_FIXED | MUST, to);
+		took += i ? 0 : microseconds();
+		if (res != to)
+			ck_abort_msg("round %d: %s", i, strerror(errno));
+		setitimer(ITIMER_REAL, &none, NULL);
+		for (size_t j = 0; j < size; j += PAGE)
+			ck_assert_int_eq(to[j], (char)(1 + j / PAGE % 100));
+		ck_assert_int_eq(munmap(to, size), 0);
+	}
+}
+END_TEST
+
 /* -------------------------------------------------------------------------- */
 
 int main(void)
@@ -785,6 +846,7 @@ int main(void)
 	tcase_add_test(tc, ksm_in_part);
 	tcase_add_test(tc, ksm_zero_pages);
 	tcase_add_loop_test(tc, ksm_swapped, 0, 2);
+	tcase_add_test(tc, ksm_interrupted);
 
 	return run_suite(s);
 }

@@ -212,6 +212,31 @@ static void page_out_cached(char *p, size_t len)
 	ck_assert_uint_eq(count_swap_cache(p, len), pages);
 }
 
+/* How many folios of a size have been paged out as a whole */
+static long paged_out_whole(size_t size)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), THP "hugepages-%zukB/stats/swpout", size >> 10);
+	return strtol(read_file(path), NULL, 10);
+}
+
+/* A folio that is in the swap cache as a whole: reclaim may split it instead. */
+static void map_cached_folio(char *addr, size_t size, unsigned int seed)
+{
+	long before;
+
+	for (int i = 0; i < 20; i++) {
+		map_folio(addr, size, seed);
+		before = paged_out_whole(size);
+		page_out_cached(addr, size);
+		if (paged_out_whole(size) > before)
+			return;
+		ck_assert_int_eq(munmap(addr, size), 0);
+	}
+	ck_abort_msg("a folio of %zu kB is always split", size >> 10);
+}
+
 /* The folios that were mapped are still there, and are mapped again as they are. */
 START_TEST(cached)
 {
@@ -282,8 +307,7 @@ START_TEST(cached_large)
 	char *to = arena + 2 * HUGE + (_i & 2 ? 5 * PAGE : 0);
 	long read;
 
-	map_folio(p, size, 1);
-	page_out_cached(p, size);
+	map_cached_folio(p, size, 1);
 	relocate_advised(p, size, to, SETTLED);
 	ck_assert_uint_eq(count_swap_cache(to, size), size / PAGE);
 	read = vmstat("pswpin");
@@ -321,8 +345,7 @@ START_TEST(fallback_cached_large_partly_covered)
 	const size_t len = _i & 2 ? size / 2 : size - off;
 	char *p = arena + 16 * HUGE, *to = arena + 2 * HUGE;
 
-	map_folio(p, size, 1);
-	page_out_cached(p, size);
+	map_cached_folio(p, size, 1);
 	check_falls_back(p + off, len, to, "split");
 	ck_assert_uint_eq(count_swap_cache(to, len), len / PAGE);
 	check(p, off, 1);
