@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What mremap() costs in instructions. For run-kernel --icount, where one
- * nanosecond is one instruction; tests/long/mremap-cost.sh compares two kernels
+ * nanosecond is one instruction; tests/host/mremap-cost.sh compares two kernels
  * with it. Prints a line for each operation:
  *
  *	OPERATION INSTRUCTIONS page|call [fallback]

@@ -64,7 +64,7 @@ static void setup_faults(void)
 
 enum {
 	START = 8,	/* The first large folio is outside with one half, */
-	END = 1280,	/* and the last huge page. */
+	END = 1040,	/* and the last huge page with most of it. */
 	PAGES = 1536,	/* With what is outside. */
 };
 
@@ -376,9 +376,12 @@ START_TEST(every_failure)
 		coped += !strcmp(after, good);
 		n++;
 	}
-	/* Some failures it copes with, from others it must recover. */
-	ck_assert_msg(n - 1 > coped + 3, "%d points of failure, %d no matter",
-		      n - 1, coped);
+	/*
+	 * Most failures it copes with, from others it must recover, if there are:
+	 * between neighbours there are page tables, and it can do without merging.
+	 */
+	ck_assert_msg(n - 1 > 30 && (c->call == between_neighbours || n - 1 > coped),
+		      "%d points of failure, %d no matter", n - 1, coped);
 	fprintf(stderr, "# faults %d: %d points of failure, %d no matter\n", _i,
 		n - 1, coped);
 }
