@@ -32,26 +32,20 @@ HELPER void ksm_merge(char *addr, size_t len, uint64_t flag)
 		ck_abort_msg("%zu of %zu pages are not merged", left, len / PAGE);
 }
 
-/*
- * The first of the two contents. A test that depends on which page KSM makes of
- * them wants its own: there may be one of an earlier test yet.
- */
-static char same_content = 1;
-
-/* Pages of two contents, to be merged. */
-HELPER char *map_same(char *addr, size_t len)
+/* Pages of a few contents, from 1 on in turn, to be merged. */
+HELPER char *map_same(char *addr, size_t len, int contents)
 {
 	map_at(addr, len);
-	for (size_t i = 0; i < len; i += PAGE)
-		memset(addr + i, same_content + (char)(i / PAGE % 2), PAGE);
+	for (size_t i = 0; i < len / PAGE; i++)
+		memset(addr + i * PAGE, 1 + (int)i % contents, PAGE);
 	advise(addr, len, MADV_MERGEABLE);
 	return addr;
 }
 
-HELPER void check_same(const char *addr, size_t len)
+HELPER void check_same(const char *addr, size_t len, int contents)
 {
 	for (size_t i = 0; i < len; i += 64)
-		if (addr[i] != same_content + (char)(i / PAGE % 2))
+		if (addr[i] != 1 + (int)(i / PAGE) % contents)
 			ck_abort_msg("byte %zu: %d", i, addr[i]);
 }
 

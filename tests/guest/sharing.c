@@ -584,9 +584,13 @@ START_TEST(shrinks_to_exclusive)
 	}
 	fill(p, LEN / 2, 2);
 	map_filled(TO - PAGE, PAGE, 77);
+	map_filled(TO, LEN, 99);
 	assert_mremap_fails(EFAULT, p, LEN, LEN / 2 + PAGE, MREMAP_MAYMOVE |
 			    MREMAP_FIXED | MUST, TO);
-	ck_assert_int_eq(mappings(TO, LEN), 0);
+	assert_mremap_fails(EFAULT, p, LEN, LEN + PAGE, MREMAP_MAYMOVE |
+			    MREMAP_FIXED | MUST, TO);
+	check(TO, LEN, 99);
+	ck_assert_int_eq(munmap(TO, LEN), 0);
 	ck_assert_uint_eq(count_pages(p, LEN, PRESENT), LEN / PAGE);
 	ck_assert_ptr_eq(sys_mremap(p, LEN, LEN / 2, MREMAP_MAYMOVE |
 				    MREMAP_FIXED | MUST, TO), TO);
@@ -665,15 +669,15 @@ END_TEST
 /* Merged pages, two contents, are broken up; so each can be found and differ. */
 START_TEST(ksm)
 {
-	char *p = map_same(FROM, LEN), *to = TO;
+	char *p = map_same(FROM, LEN, 2), *to = TO;
 
 	ksm_merge(p, LEN, KPF_KSM);
 	relocate_advised(p, LEN, to, MADV_MERGEABLE);
 	for (size_t i = 0; i < LEN; i += PAGE)
 		ck_assert(!(kpageflags(to + i) & KPF_KSM));
-	check_same(to, LEN);
+	check_same(to, LEN, 2);
 	check_found(to, LEN);
-	check_same(to, LEN);
+	check_same(to, LEN, 2);
 	fill(to, LEN, 1);
 	check_rmap(to, LEN, 1);
 	/* And may merge again. */
@@ -685,15 +689,15 @@ END_TEST
 /* Only a part of what is merged moves. */
 START_TEST(ksm_in_part)
 {
-	char *p = map_same(FROM, LEN), *to = TO;
+	char *p = map_same(FROM, LEN, 2), *to = TO;
 
 	ksm_merge(p, LEN, KPF_KSM);
 	relocate_advised(p + 4 * PAGE, 8 * PAGE, to, MADV_MERGEABLE);
-	check_same(to, 8 * PAGE);
-	check_same(p, 4 * PAGE);
-	check_same(p + 12 * PAGE, 4 * PAGE);
+	check_same(to, 8 * PAGE, 2);
+	check_same(p, 4 * PAGE, 2);
+	check_same(p + 12 * PAGE, 4 * PAGE, 2);
 	check_found(to, 8 * PAGE);
-	check_same(to, 8 * PAGE);
+	check_same(to, 8 * PAGE, 2);
 	write_file("/sys/kernel/mm/ksm/run", "2");
 }
 END_TEST
@@ -719,20 +723,35 @@ START_TEST(ksm_zero_pages)
 }
 END_TEST
 
+/*
+ * Map pages, have them merged and swapped out. Now and then one cannot be reclaimed,
+ * as when it is one that KSM knows from before, of another cgroup.
+ */
+static void swap_out_merged(char *addr, size_t size, int contents)
+{
+	for (int i = 0; i < 20; i++) {
+		map_same(addr, size, contents);
+		ksm_merge(addr, size, KPF_KSM);
+		if (try_reclaim(addr, size, count_present)) {
+			ck_assert_uint_eq(count_pages(addr, size, SWAPPED),
+					  size / PAGE);
+			return;
+		}
+		ck_assert_int_eq(munmap(addr, size), 0);
+		write_file("/sys/kernel/mm/ksm/run", "2");
+	}
+	ck_abort_msg("merged pages cannot be swapped out");
+}
+
 /* Merged, then swapped out: several entries for one page, and all of them ours. */
 START_TEST(ksm_swapped)
 {
 	char *p = FROM, *to = TO;
 
-	/* To be charged to our cgroup */
-	same_content = (char)(11 + 2 * _i);
 	enter_cgroup();
-	map_same(p, LEN);
-	ksm_merge(p, LEN, KPF_KSM);
-	reclaim(p, LEN, count_present);
-	ck_assert_uint_eq(count_pages(p, LEN, SWAPPED), LEN / PAGE);
+	swap_out_merged(p, LEN, 2);
 	if (_i)
-		check_same(p, 4 * PAGE);
+		check_same(p, 4 * PAGE, 2);
 	/* All or nothing; what matters is what is found afterwards. */
 	map_filled(to, LEN, 99);
 	if (sys_mremap(p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED | MUST, to) ==
@@ -741,9 +760,31 @@ START_TEST(ksm_swapped)
 		check(to, LEN, 99);
 		move_to(p, LEN, to, RELOCATE);
 	}
-	check_same(to, LEN);
+	check_same(to, LEN, 2);
+	check_found(to, LEN);
+	check_same(to, LEN, 2);
 	fill(to, LEN, 1);
 	check_rmap(to, LEN, 1);
+	write_file("/sys/kernel/mm/ksm/run", "2");
+}
+END_TEST
+
+/*
+ * The same with one content: several entries in a row for one page, which is mapped
+ * by the first and in the swap cache for the others. It has only one index.
+ */
+START_TEST(ksm_swapped_in_a_row)
+{
+	const size_t size = (_i ? 32 : 8) * PAGE;
+	char *p = FROM, *to = TO;
+
+	enter_cgroup();
+	swap_out_merged(p, size, 1);
+	ck_assert_int_eq(*(volatile char *)p, 1);
+	check_falls_back(p, size, to, "shared");
+	check_migrates(to, PAGE);
+	check_same(to, size, 1);
+	check_found(to, size);
 	write_file("/sys/kernel/mm/ksm/run", "2");
 }
 END_TEST
@@ -846,6 +887,7 @@ int main(void)
 	tcase_add_test(tc, ksm_in_part);
 	tcase_add_test(tc, ksm_zero_pages);
 	tcase_add_loop_test(tc, ksm_swapped, 0, 2);
+	tcase_add_loop_test(tc, ksm_swapped_in_a_row, 0, 2);
 	tcase_add_test(tc, ksm_interrupted);
 
 	return run_suite(s);

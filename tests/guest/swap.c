@@ -242,17 +242,22 @@ START_TEST(cached)
 {
 	const size_t len = 32 * PAGE;
 	char *p = map_filled(arena + 64 * PAGE, len, 1), *to = arena + 4 * PAGE;
-	long read;
+	long folios, read, copied;
 
 	page_out_cached(p, len);
+	folios = counters().folio;
 	relocate(p, len, to);
+	ck_assert_int_eq(counters().folio, folios + 32);
 	ck_assert_uint_eq(count_pages(to, len, SWAPPED), 32);
 	ck_assert_uint_eq(count_swap_cache(to, len), 32);
 	read = vmstat("pswpin");
+	/* If a folio does not belong where it is found, KSM makes a copy. */
+	copied = vmstat("ksm_swpin_copy");
 	if (_i)
 		fill(to, len, 1);	/* which drops them from the cache */
 	check(to, len, 1);
 	ck_assert_int_eq(vmstat("pswpin"), read);
+	ck_assert_int_eq(vmstat("ksm_swpin_copy"), copied);
 	check_rmap(to, len, 1);
 }
 END_TEST
