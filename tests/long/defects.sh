@@ -5,7 +5,7 @@
 # and see the test fail that is there for it. Each patch says in its head
 #
 #   Kernel: patched|debug      what to build with the defect
-#   Test: PROGRAM NAME         the test of tests/guest/PROGRAM that must fail; a
+#   Test: PROGRAM CASE NAME    the test of tests/guest/PROGRAM that must fail; a
 #                              kernel that complains, panics or hangs counts, too
 #
 # With arguments only the defects whose names begin with one of them.
@@ -46,7 +46,7 @@ for patch in "$top"/tests/defects/*.patch; do
 		((hit)) || continue
 	fi
 	kernel=$(sed -n 's/^Kernel: //p' "$patch")
-	read -r program test < <(sed -n 's/^Test: //p' "$patch")
+	read -r program tcase test < <(sed -n 's/^Test: //p' "$patch")
 	text="$name: $program $test on the $kernel kernel"
 	tree=$(tree_of "$kernel")
 	if ! git -C "$tree" apply "$patch" 2>"$work/log"; then
@@ -61,8 +61,9 @@ for patch in "$top"/tests/defects/*.patch; do
 	mapfile -t options < <(awk -v p="tests/guest/$program" '$1 !~ /^#/ && $NF == p {
 		for (i = 3; $i != "--"; i++) print $i; exit }' "$top/tests/guest.list")
 	status=0
+	# Without the defect, a case takes less than a minute, or has a time limit there.
 	(cd "$build" && "$top/tests/vm/run-kernel" --kernel "$work/$kernel/kernel/$kernel/bzImage" \
-		"${options[@]}" --timeout 600 --log "$work/$name.console" -- \
+		--timeout 300 "${options[@]}" --env CK_RUN_CASE="$tcase" --log "$work/$name.console" -- \
 		"tests/guest/$program") >"$work/$name.log" 2>&1 || status=$?
 	case $status in
 	121) how='the kernel hangs' ;;

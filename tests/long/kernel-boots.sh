@@ -49,7 +49,7 @@ for commit in "${commits[@]}"; do
 	tap_run "$n: the flags are $has" env -C "$build" "$top/tests/vm/run-kernel" --kernel "$image" \
 		--env RELOCATE_EXPECT=$has -- tests/host/compat_live
 	tap_run "$n: upstream's tests as on the pristine kernel" "$top/tests/selftests/compare" \
-		--kernel "$image" --label "series-$n" merge mremap_test mremap_dontunmap
+		--kernel "$image" --upstream --label "series-$n" merge mremap_test mremap_dontunmap
 	tap_run "$n: the VMA tests" vma_tests
 done
 tap_end
