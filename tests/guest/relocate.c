@@ -225,12 +225,16 @@ START_TEST(part_behind_itself)
 }
 END_TEST
 
+/* The merge replaces the source VMA, which must not be used any more. */
 START_TEST(before_itself_behind_unfaulted)
 {
 	char *p = map_filled(arena + 16 * PAGE, 8 * PAGE, 1);
+	long committed;
 
 	map_at(arena, 8 * PAGE);
+	committed = file_number("/proc/meminfo", "Committed_AS");
 	move_to(p, 8 * PAGE, arena + 8 * PAGE, RELOCATE);
+	ck_assert_int_eq(file_number("/proc/meminfo", "Committed_AS"), committed);
 	ck_assert_int_eq(mappings(arena, 24 * PAGE), 1);
 	ck_assert_int_eq(mappings(arena + 16 * PAGE, 8 * PAGE), 0);
 	check_rmap(arena + 8 * PAGE, 8 * PAGE, 1);
