@@ -4,47 +4,15 @@
  * watches. For large folios see large.c, for what is swapped out swap.c.
  */
 #include "relocate.h"
+#include "bus.h"
+#include "device.h"
+#include "migrate.h"
 #include "pin.h"
+#include "uffd.h"
 
 #include <linux/io_uring.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
-#include <pthread.h>
-#include <setjmp.h>
 #include <sys/prctl.h>
 #include <sys/uio.h>
-
-/* ---- accesses that may fail ---------------------------------------------- */
-
-static sigjmp_buf bus;
-
-static void on_bus(int sig, siginfo_t *info, void *context)
-{
-	(void)sig;
-	(void)context;
-	siglongjmp(bus, info->si_code);
-}
-
-static void catch_bus(void)
-{
-	const struct sigaction action = {
-		.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO,
-	};
-
-	sigaction(SIGBUS, &action, NULL);
-}
-
-/* The code of the SIGBUS that reading there raises, or 0. */
-static int bus_at(const char *addr)
-{
-	int code;
-
-	catch_bus();
-	code = sigsetjmp(bus, 1);
-	if (!code)
-		(void)*(const volatile char *)addr;
-	return code;
-}
 
 /* ---- zero page, protections, markers -------------------------------------- */
 
@@ -189,9 +157,6 @@ END_TEST
 
 /* ---- memory failure ------------------------------------------------------- */
 
-#ifndef MADV_HWPOISON
-#define MADV_HWPOISON 100
-#endif
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
@@ -234,118 +199,38 @@ END_TEST
 
 /* ---- migration ------------------------------------------------------------- */
 
-struct migrating {
-	char *addr[2];		/* The two places of a range. */
-	size_t len, step;
-	volatile bool over;
-	volatile long migrated;	/* Pages that another node took in. */
-};
-
-/* Migrate what is at either place from one node to the other and back. */
-static void *migrate_thread(void *arg)
-{
-	struct migrating *m = arg;
-	void *pages[128];
-	int nodes[128], status[128];
-	const size_t n = m->len / m->step;
-
-	for (int round = 0; !m->over; round++) {
-		for (int place = 0; place < 2; place++) {
-			for (size_t i = 0; i < n; i++) {
-				pages[i] = m->addr[place] + i * m->step;
-				nodes[i] = round & 1;
-				status[i] = -1;
-			}
-			syscall(SYS_move_pages, 0, n, pages, nodes, status,
-				MPOL_MF_MOVE_ALL);
-			for (size_t i = 0; i < n; i++)
-				m->migrated += status[i] == (round & 1);
-		}
-	}
-	return NULL;
-}
-
 /*
- * Relocate to and fro while another thread migrates, by entries or by PMD. Each
- * call waits for the end of those migrations that it meets.
+ * Relocate while another thread migrates, by entries or by PMD: each call meets
+ * entries of a migration that is under way, and must wait for its end.
  */
 START_TEST(migrating)
 {
 	const bool huge = _i & 1, congruent = !(_i & 2);
-	struct migrating m = {
-		.addr = { arena + 16 * HUGE,
-			  arena + 32 * HUGE + (congruent ? 0 : 5 * PAGE) },
-		.len = huge ? 2 * HUGE : 64 * PAGE, .step = huge ? HUGE : PAGE,
-	};
-	pthread_t thread;
-	int rounds = 0;
+	const size_t len = huge ? 2 * HUGE : 64 * PAGE;
+	char *p = arena + 16 * HUGE;
+	char *to = arena + 32 * HUGE + (congruent ? 0 : 5 * PAGE);
+	struct migrator m;
 
-	if (huge)
-		map_huge(m.addr[0], m.len, 1);
-	else
-		map_filled(m.addr[0], m.len, 1);
-	ck_assert_int_eq(pthread_create(&thread, NULL, migrate_thread, &m), 0);
-	for (; rounds < 20 || (m.migrated < 40 && rounds < 2000); rounds++) {
-		move_to(m.addr[0], m.len, m.addr[1], MUST);
-		move_to(m.addr[1], m.len, m.addr[0], MUST);
+	for (int round = 0; round < 10; round++) {
+		if (huge)
+			map_huge(p, len, 1);
+		else
+			map_filled(p, len, 1);
+		migrate_start(&m, p, len, huge ? HUGE : PAGE);
+		migrate_wait(&m);
+		/* Nothing but a PMD maps it, so that is what was replaced. */
+		move_to(p, len, to, MUST);
+		migrate_end(&m);
+		if (huge && congruent)
+			ck_assert_int_eq(smaps_kb(to, len, "AnonHugePages"),
+					 len >> 10);
+		check_rmap(to, len, 1);
+		ck_assert_int_eq(munmap(to, len), 0);
 	}
-	m.over = true;
-	pthread_join(thread, NULL);
-	ck_assert_msg(m.migrated, "nothing migrated");
-	check_rmap(m.addr[0], m.len, 1);
 }
 END_TEST
 
 /* ---- device memory --------------------------------------------------------- */
-
-/* From the kernel's lib/test_hmm_uapi.h */
-struct hmm_dmirror_cmd {
-	uint64_t addr, ptr, npages, cpages, faults;
-};
-
-#define HMM_DMIRROR_MIGRATE_TO_DEV _IOWR('H', 2, struct hmm_dmirror_cmd)
-#define HMM_DMIRROR_MIGRATE_TO_SYS _IOWR('H', 3, struct hmm_dmirror_cmd)
-#define HMM_DMIRROR_SNAPSHOT _IOWR('H', 4, struct hmm_dmirror_cmd)
-#define HMM_DMIRROR_EXCLUSIVE _IOWR('H', 5, struct hmm_dmirror_cmd)
-#define HMM_DMIRROR_RELEASE _IOWR('H', 7, struct hmm_dmirror_cmd)
-#define HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL 0x20
-#define HMM_DMIRROR_PROT_PMD 0x04
-
-static char *dev_copy;	/* What the device says of a range. */
-
-/* The number of pages that it did it for. */
-static size_t device(int fd, unsigned long request, char *addr, size_t len)
-{
-	struct hmm_dmirror_cmd cmd = {
-		.addr = (uintptr_t)addr, .ptr = (uintptr_t)dev_copy,
-		.npages = len / PAGE,
-	};
-
-	if (ioctl(fd, request, &cmd))
-		ck_abort_msg("device: %s", strerror(errno));
-	return cmd.cpages;
-}
-
-static int device_open(void)
-{
-	int fd = open("/dev/hmm_dmirror0", O_RDWR);
-
-	ck_assert_msg(fd >= 0, "hmm_dmirror: %s", strerror(errno));
-	dev_copy = mmap(NULL, 4 * HUGE, RW, ANON, -1, 0);
-	ck_assert_ptr_ne(dev_copy, MAP_FAILED);
-	return fd;
-}
-
-/* Pages of the range that are in the device's memory. */
-static size_t count_device(int fd, char *addr, size_t len, unsigned char bits)
-{
-	size_t n = 0;
-
-	device(fd, HMM_DMIRROR_SNAPSHOT, addr, len);
-	for (size_t i = 0; i < len / PAGE; i++)
-		n += ((unsigned char)dev_copy[i] & bits) == bits;
-	return n;
-}
 
 /*
  * In the device's memory, all or half. They come back by a page fault, by
@@ -605,105 +490,6 @@ START_TEST(locked_on_fault)
 END_TEST
 
 /* ---- userfaultfd ----------------------------------------------------------- */
-
-#ifndef UFFD_FEATURE_WP_UNPOPULATED
-#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
-#endif
-#ifndef UFFD_FEATURE_POISON
-#define UFFD_FEATURE_POISON (1 << 14)
-#endif
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC (1 << 15)
-#endif
-
-struct uffd_poison {
-	struct uffdio_range range;
-	uint64_t mode;
-	int64_t updated;
-};
-#define UFFD_POISON _IOWR(UFFDIO, 0x08, struct uffd_poison)
-
-static int uffd_open(uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	ck_assert_msg(fd >= 0, "userfaultfd: %s", strerror(errno));
-	ck_assert_msg(!ioctl(fd, UFFDIO_API, &api), "UFFDIO_API: %s",
-		      strerror(errno));
-	return fd;
-}
-
-static void uffd_register(int fd, char *addr, size_t len, uint64_t mode)
-{
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)addr, .len = len }, .mode = mode,
-	};
-
-	ck_assert_msg(!ioctl(fd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER: %s",
-		      strerror(errno));
-}
-
-/* Takes messages: of a move it keeps what it said, a fault it answers. */
-struct monitor {
-	int fd;
-	unsigned int seed;
-	pthread_t thread;
-	volatile bool over;
-	volatile int moves, faults;
-	uint64_t from, to, len;
-};
-
-static void *monitor_thread(void *arg)
-{
-	static char page[PAGE] __attribute__((aligned(4096)));
-	struct monitor *m = arg;
-	struct pollfd poll_fd = { .fd = m->fd, .events = POLLIN };
-	struct uffd_msg msg;
-
-	while (!m->over) {
-		if (poll(&poll_fd, 1, 20) != 1 ||
-		    read(m->fd, &msg, sizeof(msg)) != sizeof(msg))
-			continue;
-		if (msg.event == UFFD_EVENT_REMAP) {
-			m->from = msg.arg.remap.from;
-			m->to = msg.arg.remap.to;
-			m->len = msg.arg.remap.len;
-			m->moves++;
-		} else if (msg.event == UFFD_EVENT_PAGEFAULT) {
-			struct uffdio_copy copy = {
-				.dst = msg.arg.pagefault.address & ~(PAGE - 1),
-				.src = (uintptr_t)page, .len = PAGE,
-			};
-
-			memset(page, pattern(m->seed, 0), PAGE);
-			/* Before the thread that waits for the page goes on. */
-			m->faults++;
-			ioctl(m->fd, UFFDIO_COPY, &copy);
-		}
-	}
-	return NULL;
-}
-
-static void monitor_start(struct monitor *m, int fd, unsigned int seed)
-{
-	*m = (struct monitor) { .fd = fd, .seed = seed };
-	ck_assert_int_eq(pthread_create(&m->thread, NULL, monitor_thread, m), 0);
-}
-
-/* It may have been told of the move only a moment ago. */
-static void monitor_check(const struct monitor *m, int moves)
-{
-	for (int i = 0; m->moves < moves && i < 1000; i++)
-		usleep(1000);
-	ck_assert_int_eq(m->moves, moves);
-}
-
-static void monitor_end(struct monitor *m)
-{
-	m->over = true;
-	pthread_join(m->thread, NULL);
-}
 
 /* Who does not want to hear of moves loses the range with the first. */
 START_TEST(uffd_missing)

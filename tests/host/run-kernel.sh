@@ -25,7 +25,7 @@ vm() { RELOCATE_BUILD=$build "$runner" --kernel "$kernel" --timeout 150 "$@"; }
 # shellcheck disable=SC2317 # called through tap_true
 between() { [[ $1 =~ ^[0-9]+$ ]] && (($1 >= $2 && $1 <= $3)); }
 
-plan 52
+plan 55
 
 # ---- wrong usage: no boot ----------------------------------------------------
 
@@ -172,6 +172,12 @@ race --races 'none|our_.*|no_such'
 tap_like "$status $err" '^124 .*KCSAN' 'with --races if a function in its stacks matches'
 race --races 'none|our|_call'
 tap_is "$status $err" '0 ' 'otherwise not'
+SECONDS=0
+capture vm --fail-fast --timeout 300 -- bash -c 'sleep 3; echo "WARNING: made up" >/dev/kmsg; sleep 1000'
+tap_like "$status $err" '^124 .*was stopped.*WARNING: made up' '--fail-fast stops at a complaint'
+tap_true 'and at once' between "$SECONDS" 3 25
+capture vm --fail-fast -- true
+tap_is "$status $err" '0 ' 'and not without one'
 SECONDS=0
 capture vm --timeout 4 -- bash -c 'echo early; sleep 1000'
 tap_like "$status $err" '^121 .*time-out after 4 s' 'time-out is 121'

@@ -62,8 +62,9 @@ for patch in "$top"/tests/defects/*.patch; do
 		for (i = 3; $i != "--"; i++) print $i; exit }' "$top/tests/guest.list")
 	status=0
 	# Without the defect, a case takes less than a minute, or has a time limit there.
+	# After a complaint the kernel may hang.
 	(cd "$build" && "$top/tests/vm/run-kernel" --kernel "$work/$kernel/kernel/$kernel/bzImage" \
-		--timeout 300 "${options[@]}" --env CK_RUN_CASE="$tcase" --log "$work/$name.console" -- \
+		--fail-fast --timeout 300 "${options[@]}" --env CK_RUN_CASE="$tcase" --log "$work/$name.console" -- \
 		"tests/guest/$program") >"$work/$name.log" 2>&1 || status=$?
 	case $status in
 	121) how='the kernel hangs' ;;
