@@ -53,6 +53,8 @@ static void setup_faults(void)
 		set_if_there(path, "N");
 	}
 	set_if_there("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	/* Also pages for user space, which breaking up KSM's takes. */
+	set_if_there("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N");
 	write_file(THP "hugepages-64kB/enabled", "madvise");
 	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
 	ck_assert_int_ge(fail_nth_fd, 0);
@@ -296,8 +298,20 @@ static void check_pages(char *base, size_t from, size_t to)
 		}
 }
 
-/* What is still there of what touching the pages does away with. */
-static void check_kinds(char *base, int n)
+static size_t count_ksm(const char *p, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i += PAGE)
+		n += !!(kpageflags(p + i) & KPF_KSM);
+	return n;
+}
+
+/*
+ * What touching the pages does away with is still there, but for what KSM has
+ * merged, which the call itself may break up.
+ */
+static void check_kinds(char *base, int n, bool before)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		char *p = base + parts[i].page * PAGE;
@@ -306,7 +320,9 @@ static void check_kinds(char *base, int n)
 
 		if (!size)
 			continue;
-		if (parts[i].kind == DEVICE)
+		if (parts[i].kind == MERGED)
+			is = before ? count_ksm(p, size) : is;
+		else if (parts[i].kind == DEVICE)
 			is = count_device(device_fd, p, size,
 					  HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL);
 		else if (parts[i].kind == EXCLUSIVE || parts[i].kind == SWAP)
@@ -474,7 +490,7 @@ static bool call_once(const struct call *c, int n, const char *good,
 		ck_abort_msg("mprotect: %s", strerror(errno));
 	read_maps(before, MAPS_SIZE);
 	count = counters().relocate;
-	check_kinds(BASE, n);
+	check_kinds(BASE, n, true);
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		if (parts[i].kind == MIGRATING)
@@ -493,7 +509,7 @@ static bool call_once(const struct call *c, int n, const char *good,
 
 	if (c->is & WATCHED) {
 		monitor_check(&monitor, base ? 1 : 0);
-		check_kinds(base ? base : BASE, n);
+		check_kinds(base ? base : BASE, n, false);
 		watched.len = (base ? START : PAGES) * PAGE;
 		uffd_do(UFFDIO_UNREGISTER, &watched);
 		watched.start = (uintptr_t)(BASE + END * PAGE);
@@ -508,7 +524,7 @@ static bool call_once(const struct call *c, int n, const char *good,
 		assert_quietly(!monitor.faults);
 		close(monitor.fd);
 	} else if (base || !(c->is & (SEVERAL | CUTS))) {
-		check_kinds(base ? base : BASE, n);
+		check_kinds(base ? base : BASE, n, false);
 	}
 	if (!base) {
 		if (!injected && !refused)
@@ -605,12 +621,11 @@ START_TEST(every_failure)
 		n++;
 	}
 	/*
-	 * Most failures it copes with, from others it must recover, if there are:
-	 * between neighbours there are page tables, and it can do without merging.
-	 * What is shared is found before most can fail.
+	 * Most failures it copes with, from others it must recover. What is
+	 * shared is found before most can fail, and may be refused anyway.
 	 */
 	ck_assert_msg(n - 1 > (c->is & FORKED ? 3 : 30) &&
-		      (c->call == between_neighbours || n - 1 > coped),
+		      (n - 1 > coped || (c->is & FORKED && c->flags & MUST)),
 		      "%d points of failure, %d no matter", n - 1, coped);
 	fprintf(stderr, "# faults %d: %d points of failure, %d no matter\n", _i,
 		n - 1, coped);
@@ -626,7 +641,6 @@ START_TEST(ksm_failure)
 	int n = 1, failed = 0;
 
 	for (; injected; n++) {
-		bool merged = false;
 		char *res;
 
 		map_same(p, len, 2);
@@ -641,9 +655,7 @@ START_TEST(ksm_failure)
 			if (!injected)
 				ck_abort_msg("failed without reason");
 			/* While there is any, the destination is there, too. */
-			for (size_t i = 0; i < len; i += PAGE)
-				merged |= !!(kpageflags(p + i) & KPF_KSM);
-			if (merged)
+			if (count_ksm(p, len))
 				check(to, len, 99);
 			munmap(to, len);
 			if (mappings(p, len) != 1)
