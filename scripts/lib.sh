@@ -8,12 +8,14 @@
 #   RELOCATE_BUILD         build folder (default: ./build)
 #   RELOCATE_CACHE         cache folder (default: $XDG_CACHE_HOME/relocate-anon)
 #   RELOCATE_SOURCES_LIST  another sources.list (used by tests)
+#   RELOCATE_GLIBC_VERSION the glibc that "glibc" stands for (configure sets it)
 
 self=${0##*/}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(realpath -m "${RELOCATE_BUILD:-build}")
 cache=${RELOCATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/relocate-anon}
 sources_list=${RELOCATE_SOURCES_LIST:-$top/sources.list}
+glibc_version=${RELOCATE_GLIBC_VERSION:-2.44}
 
 # These trees are ours: nobody's git settings may change what comes out.
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
