@@ -115,11 +115,11 @@ tap_like "$status $err" "^1 .*unknown tree 'frob'" 'an unknown tree'
 # --- our own patches -----------------------------------------------------------------
 export RELOCATE_CACHE=$own_cache
 [[ -n $own_cache ]] || unset RELOCATE_CACHE
-for name in kernel glibc man; do
+for dir in "$top"/kernel/patches "$top"/glibc-patches/[0-9]* "$top"/man/patches; do
+	name=${dir#"$top"/}
 	case $name in
-	kernel) dir=$top/kernel/patches ;;
-	glibc) dir=$top/glibc-patches/${RELOCATE_GLIBC_VERSION:-2.44} ;;
-	man) dir=$top/man/patches ;;
+	glibc-patches/*) name=glibc-${name#*/} ;;
+	*) name=${name%/*} ;;
 	esac
 	if ! compgen -G "$dir/*.patch" >/dev/null; then
 		skip "round trip of the $name patches" 'there are none'
