@@ -88,7 +88,7 @@ static void in_turns(void)
 		check(p[i], size, i);
 }
 
-/* Every step moves all of a buffer to write a page in a hundred. */
+/* Large buffers in each other's way: much to move for little that is new. */
 static void in_steps(void)
 {
 	char *p[2] = { grow(NULL, 0, 64 * MIB, 0), grow(NULL, 0, 64 * MIB, 1) };
