@@ -13,14 +13,14 @@
  * word is checked. An ordinary program: it knows of no flag and no glibc.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "mappings.h"
 
 #define PAGE 4096UL
 #define MIB (1UL << 20)
@@ -115,20 +115,6 @@ static void chunks(unsigned int n)
 		check(p[i], 22000, i);
 }
 
-/* Without stdio, whose buffers would be among them */
-static int mappings(void)
-{
-	static char text[1 << 16];
-	int fd = open("/proc/self/maps", O_RDONLY), n = 0;
-	ssize_t some;
-
-	while ((some = read(fd, text, sizeof(text))) > 0)
-		for (ssize_t i = 0; i < some; i++)
-			n += text[i] == '\n';
-	close(fd);
-	return n;
-}
-
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -147,7 +133,7 @@ int main(int argc, char **argv)
 	else
 		die("usage: growth double|turns|steps|chunks [COUNT]");
 	end = now();
-	maps = mappings();
+	maps = mappings("/proc/self/maps");
 	printf("%s %llu %d\n", what, (unsigned long long)(end - start), maps);
 	return 0;
 }

@@ -9,37 +9,20 @@
  * The exit status is the program's, 128 and its number if a signal ended it.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-static int mappings(pid_t pid)
-{
-	static char text[1 << 16];
-	char path[40];
-	ssize_t some;
-	int fd, n = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
-		return 0;
-	while ((some = read(fd, text, sizeof(text))) > 0)
-		for (ssize_t i = 0; i < some; i++)
-			n += text[i] == '\n';
-	close(fd);
-	return n;
-}
+#include "mappings.h"
 
 int main(int argc, char **argv)
 {
 	const struct timespec pause = { .tv_nsec = 100 * 1000 * 1000 };
 	int status, most = 0, now;
 	struct rusage usage;
+	char maps[40];
 	pid_t pid;
 	FILE *f;
 
@@ -53,8 +36,9 @@ int main(int argc, char **argv)
 		perror(argv[2]);
 		_exit(127);
 	}
+	snprintf(maps, sizeof(maps), "/proc/%d/maps", pid);
 	while (pid > 0 && !wait4(pid, &status, WNOHANG, &usage)) {
-		now = mappings(pid);
+		now = mappings(maps);
 		most = now > most ? now : most;
 		nanosleep(&pause, NULL);
 	}
