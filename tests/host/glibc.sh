@@ -29,6 +29,22 @@ out=$(./realloc 2>&1) || status=$?
 tap_is "$status $(grep -c '^ok' <<<"$out")" "1 0" \
 	"realloc of the system's glibc fails every part of the test"
 
+# As make install-glibc puts it, which a Makefile beside the build folder can do
+if [[ -e $build/../Makefile ]]; then
+	# shellcheck disable=SC2317 # called by tap_run
+	make_glibc() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -C "$build/.." "$@"; }
+	tap_run "make install-glibc, DESTDIR" make_glibc install-glibc DESTDIR="$tmp/dest" prefix=/opt/x
+	tap_true "installs there" test -x "$tmp/dest/opt/x/lib/relocate-anon/glibc/lib/ld-linux-x86-64.so.2"
+	tap_run "make uninstall-glibc, DESTDIR" make_glibc uninstall-glibc DESTDIR="$tmp/dest" prefix=/opt/x
+	tap_is "$(find "$tmp/dest" ! -type d)" '' "leaves nothing"
+	tap_run "make install-glibc, prefix" make_glibc install-glibc prefix="$tmp/x"
+	tap_is "$("$tmp/x/bin/relocate-run" --glibc 2>&1)" "$tmp/x/lib/relocate-anon/glibc" \
+		"its relocate-run finds it"
+	tap_run "and runs programs with it" "$tmp/x/bin/relocate-run" ./realloc
+else
+	skip "make install-glibc" "no Makefile beside $build"
+fi
+
 tap_run "headers and mremap()" ./headers
 tap_like "$(./headers)" 'glibc 2\.44' "the program runs with that glibc"
 if [[ -d $build/kernel/headers/include ]]; then
