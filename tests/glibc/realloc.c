@@ -172,6 +172,21 @@ static void supported(void)
 	CHECK(kernel.plain == 0);
 }
 
+/* A size that is refused with the flag and without it says nothing of the flag. */
+static void too_large(void)
+{
+	volatile size_t size = PTRDIFF_MAX - 64;
+
+	make_chunks();
+	boot();
+	grow_chunks(6000, 22000);
+	kernel.flagged = 0;
+	CHECK(!realloc(chunk[0], size));
+	CHECK(kernel.flagged == 1);
+	grow_chunks(22000, 70000);
+	CHECK(kernel.flagged == 1 + CHUNKS);
+}
+
 static void refused_later(void)
 {
 	make_chunks();
@@ -281,6 +296,7 @@ static const struct {
 	{ enosys, "ENOSYS: likewise" },
 	{ supported, "supported: each chunk that moves is relocated" },
 	{ refused_later, "refused after all: the plain call, and no more tries" },
+	{ too_large, "too large a size: no reason to give the flag up" },
 	{ no_memory, "ENOMEM with the flag: realloc copies" },
 	{ no_answer, "no answer: asked again" },
 	{ child, "a child inherits the answer" },
