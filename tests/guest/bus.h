@@ -41,4 +41,27 @@ HELPER int bus_at(const char *addr)
 	return code;
 }
 
+/* The number of a page frame, as unpoison() takes it */
+typedef char pfn_text[24];
+
+HELPER void print_pfn(pfn_text pfn, const char *page)
+{
+	snprintf(pfn, sizeof(pfn_text), "0x%lx", (unsigned long)pfn_of(page));
+}
+
+/* Let the memory of a page have failed. */
+HELPER void poison(char *page, pfn_text pfn)
+{
+	print_pfn(pfn, page);
+	catch_bus();
+	if (!sigsetjmp(bus, 1))
+		madvise(page, PAGE, MADV_HWPOISON);
+}
+
+/* Nothing may map it any more. */
+HELPER void unpoison(const pfn_text pfn)
+{
+	write_file("/sys/kernel/debug/hwpoison/unpoison-pfn", pfn);
+}
+
 #endif

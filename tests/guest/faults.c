@@ -78,9 +78,9 @@ enum {
 /* Every small page is a point of failure. */
 static const struct {
 	unsigned short page, n;
-	enum {
-		LARGE, SMALL, SWAP, ZERO, GUARD, HUGES, MERGED, POISONED, DEVICE,
-		EXCLUSIVE, MIGRATING, SHARED, PROTECTED, MARKERS, LOST,
+	enum {		/* in the order in which they are made */
+		MERGED, SHARED, LARGE, SMALL, SWAP, ZERO, GUARD, HUGES, POISONED,
+		DEVICE, EXCLUSIVE, MIGRATING, PROTECTED, MARKERS, LOST,
 	} kind;
 } parts[] = {
 	{ 0, 16, LARGE },
@@ -115,7 +115,7 @@ static int range_is;
 static struct migrator migrator;
 static struct monitor monitor;
 static struct child child;
-static char poisoned_pfn[24];
+static pfn_text poisoned_pfn;
 
 static size_t part_pages(size_t i)
 {
@@ -157,91 +157,83 @@ static void share(char *pages, size_t len, size_t page)
 	close(ready[0]);
 }
 
-static void poison(char *page)
+/* The contents of a part, if it has any */
+static void fill_part(size_t i)
 {
-	snprintf(poisoned_pfn, sizeof(poisoned_pfn), "0x%lx",
-		 (unsigned long)pfn_of(page));
-	catch_bus();
-	if (!sigsetjmp(bus, 1))
-		madvise(page, PAGE, MADV_HWPOISON);
+	const bool large = !(range_is & OF_FILE) &&
+			   (parts[i].kind == LARGE || parts[i].kind == HUGES);
+	char *p = BASE + parts[i].page * PAGE;
+	const size_t size = part_pages(i) * PAGE;
+
+	switch (parts[i].kind) {
+	case GUARD:
+	case MARKERS:
+	case LOST:
+		break;
+	case ZERO:
+		check_zero(p, size);
+		break;
+	case MERGED:
+		memset(p, pattern(1, parts[i].page), size);
+		break;
+	default:
+		if (large)
+			advise(p, size, MADV_HUGEPAGE);
+		fill_from(p, size, 1, parts[i].page);
+		if (large)
+			advise(p, size, SETTLED);
+	}
 }
 
-static void uffd_do(unsigned long request, void *arg)
-{
-	if (ioctl(monitor.fd, request, arg))
-		ck_abort_msg("userfaultfd, request %lx: %s", request,
-			     strerror(errno));
-}
-
-static void write_protect(char *p, size_t len)
-{
-	struct uffdio_writeprotect wp = {
-		.range = { .start = (uintptr_t)p, .len = len },
-		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
-	};
-
-	uffd_do(UFFDIO_WRITEPROTECT, &wp);
-}
-
-/* Make entries of one kind. */
-static void make_part(size_t i)
+/* Make of it what it is to be. */
+static void treat_part(size_t i)
 {
 	char *p = BASE + parts[i].page * PAGE;
 	const size_t size = part_pages(i) * PAGE;
-	struct uffd_poison lost = {
-		.range = { .start = (uintptr_t)p, .len = size },
-	};
 
 	if (!size)
 		return;
 	switch (parts[i].kind) {
-	case LARGE:
-	case HUGES:
-		if (!(range_is & OF_FILE))
-			advise(p, size, MADV_HUGEPAGE);
-		fill_from(p, size, 1, parts[i].page);
-		if (!(range_is & OF_FILE))
-			advise(p, size, SETTLED);
-		return;
-	case ZERO:
-		check_zero(p, size);
-		return;
+	case MERGED:
+		ksm_merge(p, size, KPF_KSM);
+		break;
+	case SHARED:
+		share(p, size, parts[i].page);
+		break;
+	case SWAP:
+		advise(p, size, MADV_PAGEOUT);
+		break;
 	case GUARD:
 		advise(p, size, MADV_GUARD_INSTALL);
-		return;
-	case MERGED:
-		memset(p, pattern(1, parts[i].page), size);
-		ksm_merge(p, size, KPF_KSM);
-		return;
-	case MARKERS:
-		write_protect(p, size);
-		return;
-	case LOST:
-		uffd_do(UFFD_POISON, &lost);
-		return;
-	default:
-		fill_from(p, size, 1, parts[i].page);
-	}
-	if (parts[i].kind == SWAP)
-		advise(p, size, MADV_PAGEOUT);
-	else if (parts[i].kind == POISONED)
-		poison(p);
-	else if (parts[i].kind == SHARED)
-		share(p, size, parts[i].page);
-	else if (parts[i].kind == PROTECTED)
-		write_protect(p, size);
-	else if (parts[i].kind == DEVICE)
+		break;
+	case POISONED:
+		poison(p, poisoned_pfn);
+		break;
+	case DEVICE:
 		assert_quietly(device(device_fd, HMM_DMIRROR_MIGRATE_TO_DEV, p,
 				      size) == size / PAGE);
-	else if (parts[i].kind == EXCLUSIVE)
+		break;
+	case EXCLUSIVE:
 		device(device_fd, HMM_DMIRROR_EXCLUSIVE, p, size);
+		break;
+	case PROTECTED:
+	case MARKERS:
+		uffd_protect(monitor.fd, p, size);
+		break;
+	case LOST:
+		uffd_lose(monitor.fd, p, size);
+		break;
+	default:
+		break;
+	}
 }
 
-static void make_parts(int kind)
+static void for_kinds(int first, int last, void (*what)(size_t part))
 {
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		if ((int)parts[i].kind == kind)
-			make_part(i);
+	for (int kind = first; kind <= last; kind++)
+		for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+			if ((int)parts[i].kind == kind)
+				what(i);
 }
 
 static void make_range(int is, int file)
@@ -259,21 +251,17 @@ static void make_range(int is, int file)
 	advise(BASE, PAGES * PAGE, MADV_MERGEABLE);
 
 	/* KSM shall see no other pages, and the child have none. */
-	make_parts(MERGED);
-	make_parts(SHARED);
-	for (int kind = 0; kind < PROTECTED; kind++)
-		if (kind != MERGED && kind != SHARED)
-			make_parts(kind);
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		if (parts[i].kind == PROTECTED)
-			fill_from(BASE + parts[i].page * PAGE, part_pages(i) * PAGE,
-				  1, parts[i].page);
+	for_kinds(MERGED, MERGED, fill_part);
+	for_kinds(MERGED, MERGED, treat_part);
+	for_kinds(SHARED, SHARED, fill_part);
+	for_kinds(SHARED, SHARED, treat_part);
+	for_kinds(SHARED + 1, LOST, fill_part);
+	for_kinds(SHARED + 1, PROTECTED - 1, treat_part);
 	if (is & WATCHED)
 		uffd_register(monitor.fd, BASE, PAGES * PAGE,
 			      UFFDIO_REGISTER_MODE_MISSING |
 			      UFFDIO_REGISTER_MODE_WP);
-	for (int kind = PROTECTED; kind <= LOST; kind++)
-		make_parts(kind);
+	for_kinds(PROTECTED, LOST, treat_part);
 	advise(BASE + DROPPED * PAGE, PAGE, MADV_DONTNEED);
 }
 
@@ -298,15 +286,6 @@ static void check_pages(char *base, size_t from, size_t to)
 		}
 }
 
-static size_t count_ksm(const char *p, size_t len)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i += PAGE)
-		n += !!(kpageflags(p + i) & KPF_KSM);
-	return n;
-}
-
 /*
  * What touching the pages does away with is still there, but for what KSM has
  * merged, which the call itself may break up.
@@ -321,7 +300,7 @@ static void check_kinds(char *base, int n, bool before)
 		if (!size)
 			continue;
 		if (parts[i].kind == MERGED)
-			is = before ? count_ksm(p, size) : is;
+			is = before ? count_flagged(p, size, KPF_KSM) : is;
 		else if (parts[i].kind == DEVICE)
 			is = count_device(device_fd, p, size,
 					  HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL);
@@ -467,7 +446,6 @@ static bool call_once(const struct call *c, int n, const char *good,
 {
 	const size_t end = c->is & CUTS ? END - 16 : END;
 	const bool refused = c->is & FORKED && c->flags & MUST;
-	struct uffdio_range watched = { .start = (uintptr_t)BASE };
 	static char before[MAPS_SIZE];
 	long committed, count, relocated;
 	bool injected = false;
@@ -510,16 +488,13 @@ static bool call_once(const struct call *c, int n, const char *good,
 	if (c->is & WATCHED) {
 		monitor_check(&monitor, base ? 1 : 0);
 		check_kinds(base ? base : BASE, n, false);
-		watched.len = (base ? START : PAGES) * PAGE;
-		uffd_do(UFFDIO_UNREGISTER, &watched);
-		watched.start = (uintptr_t)(BASE + END * PAGE);
-		watched.len = (PAGES - END) * PAGE;
-		if (base)
-			uffd_do(UFFDIO_UNREGISTER, &watched);
-		watched.start = (uintptr_t)(DEST + START * PAGE);
-		watched.len = (END - START) * PAGE;
-		if (base)
-			uffd_do(UFFDIO_UNREGISTER, &watched);
+		uffd_unregister(monitor.fd, BASE, (base ? START : PAGES) * PAGE);
+		if (base) {
+			uffd_unregister(monitor.fd, BASE + END * PAGE,
+					(PAGES - END) * PAGE);
+			uffd_unregister(monitor.fd, DEST + START * PAGE,
+					(END - START) * PAGE);
+		}
 		monitor_end(&monitor);
 		assert_quietly(!monitor.faults);
 		close(monitor.fd);
@@ -589,7 +564,7 @@ static bool call_once(const struct call *c, int n, const char *good,
 	if (base && c->call == grows)
 		munmap(base + START * PAGE, (END - START + 16) * PAGE);
 	munmap(arena, ARENA);
-	write_file("/sys/kernel/debug/hwpoison/unpoison-pfn", poisoned_pfn);
+	unpoison(poisoned_pfn);
 	if (c->is & FORKED)
 		child_end(&child);
 	if (file >= 0)
@@ -655,7 +630,7 @@ START_TEST(ksm_failure)
 			if (!injected)
 				ck_abort_msg("failed without reason");
 			/* While there is any, the destination is there, too. */
-			if (count_ksm(p, len))
+			if (count_flagged(p, len, KPF_KSM))
 				check(to, len, 99);
 			munmap(to, len);
 			if (mappings(p, len) != 1)

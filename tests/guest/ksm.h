@@ -13,6 +13,15 @@ HELPER long ksm_number(const char *name)
 	return strtol(read_file(path), NULL, 10);
 }
 
+HELPER size_t count_flagged(const char *addr, size_t len, uint64_t flag)
+{
+	size_t n = 0;
+
+	for (size_t off = 0; off < len; off += PAGE)
+		n += !!(kpageflags(addr + off) & flag);
+	return n;
+}
+
 /* Have KSM look at everything, until all pages of a range have the flag. */
 HELPER void ksm_merge(char *addr, size_t len, uint64_t flag)
 {
@@ -23,9 +32,7 @@ HELPER void ksm_merge(char *addr, size_t len, uint64_t flag)
 	write_file("/sys/kernel/mm/ksm/run", "1");
 	for (int i = 0; left && i < 1000; i++) {
 		usleep(5000);
-		left = 0;
-		for (size_t off = 0; off < len; off += PAGE)
-			left += !(kpageflags(addr + off) & flag);
+		left = len / PAGE - count_flagged(addr, len, flag);
 	}
 	write_file("/sys/kernel/mm/ksm/run", "0");
 	if (left)

@@ -164,12 +164,9 @@ END_TEST
 START_TEST(hwpoison)
 {
 	char *p = map_filled(arena + 64 * PAGE, 8 * PAGE, 1), *to = arena + 4 * PAGE;
-	char pfn[24];
+	pfn_text pfn;
 
-	snprintf(pfn, sizeof(pfn), "0x%lx", (unsigned long)pfn_of(p + 3 * PAGE));
-	catch_bus();
-	if (!sigsetjmp(bus, 1))
-		madvise(p + 3 * PAGE, PAGE, MADV_HWPOISON);
+	poison(p + 3 * PAGE, pfn);
 	ck_assert_int_eq(bus_at(p + 3 * PAGE), BUS_MCEERR_AR);
 	relocate(p, 8 * PAGE, to);
 	ck_assert_int_eq(bus_at(to + 3 * PAGE), BUS_MCEERR_AR);
@@ -177,7 +174,7 @@ START_TEST(hwpoison)
 	check_rmap(to, 3 * PAGE, 1);
 	check_rmap_from(to + 4 * PAGE, 4 * PAGE, 1, 4);
 	ck_assert_int_eq(munmap(to, 8 * PAGE), 0);
-	write_file("/sys/kernel/debug/hwpoison/unpoison-pfn", pfn);
+	unpoison(pfn);
 }
 END_TEST
 
@@ -185,15 +182,15 @@ END_TEST
 START_TEST(soft_offlined)
 {
 	char *p = map_filled(arena + 64 * PAGE, 8 * PAGE, 1), *to = arena + 4 * PAGE;
-	char pfn[24];
+	pfn_text pfn;
 
 	relocate(p, 8 * PAGE, to);
 	write_file("/proc/sys/vm/compact_memory", "1");
-	snprintf(pfn, sizeof(pfn), "0x%lx", (unsigned long)pfn_of(to + 3 * PAGE));
+	print_pfn(pfn, to + 3 * PAGE);
 	advise(to + 3 * PAGE, PAGE, MADV_SOFT_OFFLINE);
 	ck_assert_uint_ne(pfn_of(to + 3 * PAGE), strtoul(pfn, NULL, 16));
 	check_rmap(to, 8 * PAGE, 1);
-	write_file("/sys/kernel/debug/hwpoison/unpoison-pfn", pfn);
+	unpoison(pfn);
 }
 END_TEST
 
@@ -522,7 +519,6 @@ END_TEST
 START_TEST(uffd_missing_event)
 {
 	char *p = map_filled(arena + 64 * PAGE, 8 * PAGE, 1), *to = arena + 4 * PAGE;
-	struct uffdio_range range = { .start = (uintptr_t)to, .len = 8 * PAGE };
 	int fd = uffd_open(UFFD_FEATURE_EVENT_REMAP);
 	struct counters before = counters(), after;
 	struct monitor m;
@@ -546,7 +542,7 @@ START_TEST(uffd_missing_event)
 	check_rmap(to, 6 * PAGE, 1);
 	check_rmap(to + 6 * PAGE, PAGE, 2);
 	/* Without the registration nothing tells it from its neighbour. */
-	ck_assert_int_eq(ioctl(fd, UFFDIO_UNREGISTER, &range), 0);
+	uffd_unregister(fd, to, 8 * PAGE);
 	ck_assert_int_eq(mappings(to - PAGE, 9 * PAGE), 1);
 	check_rmap(to, 6 * PAGE, 1);
 	close(fd);
@@ -594,10 +590,6 @@ START_TEST(uffd_wp)
 	int fd = uffd_open((event ? UFFD_FEATURE_EVENT_REMAP : 0) |
 			   UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC |
 			   UFFD_FEATURE_WP_UNPOPULATED);
-	struct uffdio_writeprotect wp = {
-		.range = { .start = (uintptr_t)p, .len = len },
-		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
-	};
 	struct monitor m;
 
 	if (kind == BY_PMD)
@@ -611,7 +603,7 @@ START_TEST(uffd_wp)
 	if (kind == SWAP)
 		page_out(p, len);
 	uffd_register(fd, p, len, UFFDIO_REGISTER_MODE_WP);
-	ck_assert_int_eq(ioctl(fd, UFFDIO_WRITEPROTECT, &wp), 0);
+	uffd_protect(fd, p, len);
 	ck_assert_uint_eq(count_pages(p, len, PM_UFFD_WP), len / PAGE);
 	monitor_start(&m, fd, 2);
 	move_to(p, len, to, flags);
@@ -639,15 +631,11 @@ START_TEST(poison_marker)
 	char *p = map_filled(arena + 64 * PAGE, 8 * PAGE, 1), *to = arena + 4 * PAGE;
 	int fd = uffd_open(UFFD_FEATURE_POISON |
 			   (_i & 1 ? UFFD_FEATURE_EVENT_REMAP : 0));
-	struct uffd_poison poison = {
-		.range = { .start = (uintptr_t)p + 3 * PAGE, .len = PAGE },
-	};
 	struct monitor m;
 
 	advise(p + 3 * PAGE, PAGE, MADV_DONTNEED);
 	uffd_register(fd, p, 8 * PAGE, UFFDIO_REGISTER_MODE_MISSING);
-	ck_assert_msg(!ioctl(fd, UFFD_POISON, &poison), "UFFDIO_POISON: %s",
-		      strerror(errno));
+	uffd_lose(fd, p + 3 * PAGE, PAGE);
 	monitor_start(&m, fd, 2);
 	move_to(p, 8 * PAGE, to, _i & 2 ? MUST : 0);
 	ck_assert_int_eq(bus_at(to + 3 * PAGE), BUS_MCEERR_AR);

@@ -46,6 +46,33 @@ HELPER void uffd_register(int fd, char *addr, size_t len, uint64_t mode)
 	assert_quietly(!ioctl(fd, UFFDIO_REGISTER, &reg));
 }
 
+HELPER void uffd_unregister(int fd, char *addr, size_t len)
+{
+	struct uffdio_range range = { .start = (uintptr_t)addr, .len = len };
+
+	assert_quietly(!ioctl(fd, UFFDIO_UNREGISTER, &range));
+}
+
+HELPER void uffd_protect(int fd, char *addr, size_t len)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)addr, .len = len },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+
+	assert_quietly(!ioctl(fd, UFFDIO_WRITEPROTECT, &wp));
+}
+
+/* The monitor says that a page is lost. */
+HELPER void uffd_lose(int fd, char *addr, size_t len)
+{
+	struct uffd_poison poison = {
+		.range = { .start = (uintptr_t)addr, .len = len },
+	};
+
+	assert_quietly(!ioctl(fd, UFFD_POISON, &poison));
+}
+
 /* Takes messages: of a move it keeps what it said, a fault it answers. */
 struct monitor {
 	int fd;

@@ -14,8 +14,6 @@ build=$(realpath -m -- "${RELOCATE_BUILD:-build}")
 export RELOCATE_BUILD=$build
 
 "$here/../../scripts/build-glibc" --pristine build
-mkdir -p "$build/tests/glibc"
-gcc -std=gnu11 -O2 -Wall -Wextra -o "$build/tests/glibc/measure" "$here/../glibc/measure.c"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
