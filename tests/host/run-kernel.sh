@@ -25,7 +25,7 @@ vm() { RELOCATE_BUILD=$build "$runner" --kernel "$kernel" --timeout 150 "$@"; }
 # shellcheck disable=SC2317 # called through tap_true
 between() { [[ $1 =~ ^[0-9]+$ ]] && (($1 >= $2 && $1 <= $3)); }
 
-plan 55
+plan 56
 
 # ---- wrong usage: no boot ----------------------------------------------------
 
@@ -138,6 +138,14 @@ tap_is "$status $err" $'0 oops\nno-newline' 'stderr is separate; a process left 
 vm --show "$work/s2" -- cat "$work/s2/random" >"$work/random" || :
 tap_true 'stdout is byte-exact' cmp -s "$work/random" "$work/s2/random"
 tap_true 'a share takes large files' cmp -s "$work/s2/copy" "$work/s2/random"
+
+# Folders in folders: the inner one is there, whatever the order.
+mkdir -p "$work/outer/inner"
+echo seen >"$work/outer/file"
+# shellcheck disable=SC2016 # the guest's shell expands it
+tap_is "$(vm --share "$work/outer/inner" --show "$work/outer" -- \
+	sh -c 'cat "$1/file" && echo made >"$1/inner/file"' - "$work/outer" && cat "$work/outer/inner/file")" \
+	$'seen\nmade' 'a share in a folder that is shown'
 
 # ---- how a run can end --------------------------------------------------------
 
