@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #define _GNU_SOURCE
-#include "mremap_compat.h"
+#include "internal.h"
+#include "maps.h"
 
-#include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define API __attribute__((visibility("default")))
 
@@ -20,35 +19,149 @@
 /* A flag that no kernel has. */
 #define NONSENSE_FLAG 0x40000000
 
+#define KERNEL MREMAP_COMPAT_KERNEL
+#define UFFD_MOVE MREMAP_COMPAT_UFFD_MOVE
+#define COPY MREMAP_COMPAT_COPY
+#define PLAIN MREMAP_COMPAT_PLAIN
+#define ALL_METHODS MREMAP_COMPAT_ALL_METHODS
+
+static void *fail(int err)
+{
+	errno = err;
+	return MAP_FAILED;
+}
+
+/* ---- names and version ---------------------------------------------------- */
+
+static const char *const names[MREMAP_COMPAT_METHODS] = {
+	"kernel", "uffd-move", "copy", "plain"
+};
+
+/* The place of a method in tables; MREMAP_COMPAT_METHODS: no method. */
+static unsigned int place_of(unsigned int method)
+{
+	unsigned int i = 0;
+
+	while (i < MREMAP_COMPAT_METHODS && method != 1U << i)
+		i++;
+	return i;
+}
+
+API const char *mremap_compat_method_name(enum mremap_compat_method method)
+{
+	const unsigned int i = place_of((unsigned int)method);
+
+	return i < MREMAP_COMPAT_METHODS ? names[i] : NULL;
+}
+
+API int mremap_compat_version(void)
+{
+	return MREMAP_COMPAT_VERSION;
+}
+
+/* ---- methods in force ----------------------------------------------------- */
+
 /*
- * The kernel's answer, an enum mremap_compat_support.  Threads that meet
- * UNKNOWN ask at the same time and store the same answer, and no other memory
- * depends on it, so that relaxed accesses suffice.  A child inherits it.
+ * A set of methods; 0 before the environment has been read. Nothing else
+ * depends on it, so that relaxed accesses suffice.
  */
-static atomic_int known_support = MREMAP_COMPAT_UNKNOWN;
+static atomic_uint methods_in_force;
 
-/* Not mremap(): glibc's refuses flags that it does not know. */
-static void *raw_mremap(void *old_address, size_t old_size, size_t new_size,
-			int flags, void *new_address)
+/* A list of names with commas. 0 if a word is none of them. */
+static unsigned int parse_methods(const char *text)
 {
-	return (void *)syscall(SYS_mremap, old_address, old_size, new_size,
-			       (unsigned long)flags, new_address);
+	unsigned int methods = 0;
+
+	if (!strcmp(text, "all"))
+		return ALL_METHODS;
+	for (;;) {
+		const size_t length = strcspn(text, ",");
+		unsigned int i = 0;
+
+		while (i < MREMAP_COMPAT_METHODS &&
+		       (strlen(names[i]) != length ||
+			memcmp(names[i], text, length)))
+			i++;
+		if (i == MREMAP_COMPAT_METHODS)
+			return 0;
+		methods |= 1U << i;
+		if (!text[length])
+			return methods | PLAIN;
+		text += length + 1;
+	}
 }
 
-static size_t page_size(void)
+API unsigned int mremap_compat_get_methods(void)
 {
-	return (size_t)sysconf(_SC_PAGESIZE);
+	unsigned int methods = atomic_load_explicit(&methods_in_force,
+						    memory_order_relaxed);
+	unsigned int none = 0;
+	const char *text;
+
+	if (methods)
+		return methods;
+	text = secure_getenv("MREMAP_COMPAT_METHODS");
+	if (text)
+		methods = parse_methods(text);
+	if (!methods)
+		methods = ALL_METHODS;
+	/* A set that was given meanwhile counts. */
+	if (!atomic_compare_exchange_strong_explicit(&methods_in_force, &none,
+						     methods,
+						     memory_order_relaxed,
+						     memory_order_relaxed))
+		methods = none;
+	return methods;
 }
 
-/* Whether err can mean that the flags are unknown or forbidden. */
+/* Early, before there are threads that could change the environment. */
+__attribute__((constructor)) static void read_environment(void)
+{
+	mremap_compat_get_methods();
+}
+
+API unsigned int mremap_compat_set_methods(unsigned int methods)
+{
+	mremap_compat_get_methods();	/* the environment's comes first */
+	methods = (methods & ALL_METHODS) | PLAIN;
+	return atomic_exchange_explicit(&methods_in_force, methods,
+					memory_order_relaxed);
+}
+
+/* ---- probing --------------------------------------------------------------- */
+
+/*
+ * The answers, an enum mremap_compat_support each. Threads that meet UNKNOWN
+ * ask at the same time and store the same answer, and no other memory depends
+ * on it, so that relaxed accesses suffice. A child inherits them.
+ */
+static atomic_int answers[MREMAP_COMPAT_METHODS];
+
+/* Whether err can mean that flags are unknown or forbidden. */
 static bool is_refusal(int err)
 {
 	return err == EINVAL || err == ENOSYS || err == EPERM || err == EACCES;
 }
 
+static enum mremap_compat_support support_of(int err)
+{
+	if (err == EPERM || err == EACCES)
+		return MREMAP_COMPAT_NOT_PERMITTED;
+	return is_refusal(err) ? MREMAP_COMPAT_UNSUPPORTED :
+				 MREMAP_COMPAT_UNKNOWN;
+}
+
+/* Memory to ask with; NULL if there is none. */
+static char *scratch(size_t size, int prot)
+{
+	char *page = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return page == MAP_FAILED ? NULL : page;
+}
+
 /*
- * Ask with a page that holds nothing, in a call that keeps its place and size:
- * a kernel that has the flags has nothing to do and returns its address.
+ * Ask in a call that keeps the page's place and size: a kernel that has the
+ * flags has nothing to do and returns its address.
  *
  * Memory in use must not be tried with: qemu-user turns the call into a move
  * and may map over the source when the move fails.  That it moves the page is
@@ -57,25 +170,22 @@ static bool is_refusal(int err)
  */
 static enum mremap_compat_support ask_kernel(void)
 {
-	const size_t size = page_size();
+	const size_t size = mc_page_size();
 	const int flags = MREMAP_MAYMOVE | RELOCATE_FLAGS;
 	enum mremap_compat_support answer = MREMAP_COMPAT_UNSUPPORTED;
-	void *page, *result;
+	char *page, *result;
 
-	page = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
+	page = scratch(size, PROT_NONE);
+	if (!page)
 		return MREMAP_COMPAT_UNKNOWN;
 
-	result = raw_mremap(page, size, size, flags, NULL);
+	result = mc_mremap(page, size, size, flags, NULL);
 	if (result == MAP_FAILED) {
-		if (errno == EPERM || errno == EACCES)
-			answer = MREMAP_COMPAT_NOT_PERMITTED;
-		else if (!is_refusal(errno))
-			answer = MREMAP_COMPAT_UNKNOWN;
+		answer = support_of(errno);
 	} else if (result == page) {
 		/* Flags that are ignored would look like support. */
-		result = raw_mremap(page, size, size, flags | NONSENSE_FLAG,
-				    NULL);
+		result = mc_mremap(page, size, size, flags | NONSENSE_FLAG,
+				   NULL);
 		if (result == MAP_FAILED && errno == EINVAL)
 			answer = MREMAP_COMPAT_SUPPORTED;
 	} else if (result) {
@@ -86,112 +196,443 @@ static enum mremap_compat_support ask_kernel(void)
 	return answer;
 }
 
-/* As mremap_compat_probe(), but do not use an answer from before. */
-static enum mremap_compat_support probe_again(void)
+static enum mremap_compat_support try_plain(void)
 {
-	const int saved_errno = errno;
-	const enum mremap_compat_support answer = ask_kernel();
+	const size_t size = mc_page_size();
+	enum mremap_compat_support answer = MREMAP_COMPAT_SUPPORTED;
+	char *page = scratch(size, PROT_NONE);
 
-	atomic_store_explicit(&known_support, (int)answer,
+	if (!page)
+		return MREMAP_COMPAT_UNKNOWN;
+	if (mc_mremap(page, size, size, 0, NULL) == MAP_FAILED)
+		answer = support_of(errno);
+	munmap(page, size);
+	return answer;
+}
+
+/* The method itself, with a page of its own that moves next to another one. */
+static enum mremap_compat_support try_method(enum mremap_compat_method method)
+{
+	const size_t size = mc_page_size();
+	enum mremap_compat_support answer = MREMAP_COMPAT_UNSUPPORTED;
+	struct maps_entry entry;
+	struct mc_move move;
+	void *result = NULL;
+	char *page, *next;
+	bool anonymous;
+
+	page = scratch(size, PROT_READ | PROT_WRITE);
+	if (!page)
+		return MREMAP_COMPAT_UNKNOWN;
+	next = scratch(2 * size, PROT_READ | PROT_WRITE);
+	if (!next) {
+		munmap(page, size);
+		return MREMAP_COMPAT_UNKNOWN;
+	}
+	/*
+	 * After mlockall() they are locked, which these methods are not for.
+	 * (Sanitizers make munlock() do nothing.)
+	 */
+	syscall(SYS_munlock, page, size);
+	syscall(SYS_munlock, next, 2 * size);
+	memset(page, 'x', size);
+	next[0] = 'y';
+	move = (struct mc_move){
+		.old = page, .old_size = size, .new_size = size,
+		.fixed = true, .to = next + size, .keep_target = true,
+	};
+	switch (mc_relocate(method, &move, &result)) {
+	case MREMAP_COMPAT_USED:
+		page = NULL;
+		switch (maps_find((uintptr_t)next, &entry, &anonymous)) {
+		case 1:
+			/* Before Linux 5.12 they do not merge. */
+			if (entry.end - (uintptr_t)next >= 2 * size &&
+			    next[0] == 'y' && next[size] == 'x' &&
+			    next[2 * size - 1] == 'x')
+				answer = MREMAP_COMPAT_SUPPORTED;
+			break;
+		case -1:
+			answer = MREMAP_COMPAT_UNKNOWN;
+			break;
+		default:
+			break;
+		}
+		break;
+	case MREMAP_COMPAT_FORBIDDEN:
+		answer = MREMAP_COMPAT_NOT_PERMITTED;
+		break;
+	case MREMAP_COMPAT_BUSY:
+	case MREMAP_COMPAT_NO_RESOURCES:
+		answer = MREMAP_COMPAT_UNKNOWN;
+		break;
+	default:
+		break;
+	}
+	if (page)
+		munmap(page, size);
+	munmap(next, 2 * size);
+	return answer;
+}
+
+/* None of these calls is to be a cancellation point. */
+static int no_cancellation(void)
+{
+	int before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	return before;
+}
+
+static void cancellation(int before)
+{
+	pthread_setcancelstate(before, NULL);
+}
+
+/* Without an answer from before, and whatever methods are in force. */
+static enum mremap_compat_support probe_again(enum mremap_compat_method method)
+{
+	const int saved_errno = errno, cancel = no_cancellation();
+	enum mremap_compat_support answer;
+
+	switch (method) {
+	case KERNEL:
+		answer = ask_kernel();
+		break;
+	case PLAIN:
+		answer = try_plain();
+		break;
+	default:
+		answer = try_method(method);
+		break;
+	}
+	atomic_store_explicit(&answers[place_of(method)], (int)answer,
 			      memory_order_relaxed);
+	cancellation(cancel);
 	errno = saved_errno;
 	return answer;
 }
 
-API enum mremap_compat_support mremap_compat_probe(void)
+static enum mremap_compat_support probe(enum mremap_compat_method method)
 {
-	const int known = atomic_load_explicit(&known_support,
+	const int known = atomic_load_explicit(&answers[place_of(method)],
 					       memory_order_relaxed);
 
 	if (known != MREMAP_COMPAT_UNKNOWN)
 		return (enum mremap_compat_support)known;
-	return probe_again();
+	return probe_again(method);
 }
 
-static void *fail(int err)
+API enum mremap_compat_support
+mremap_compat_probe(enum mremap_compat_method method)
 {
-	errno = err;
-	return MAP_FAILED;
+	if (place_of((unsigned int)method) == MREMAP_COMPAT_METHODS)
+		return MREMAP_COMPAT_UNKNOWN;
+	if (!(mremap_compat_get_methods() & method))
+		return MREMAP_COMPAT_UNSUPPORTED;
+	return probe(method);
 }
 
-/* The kernel's rules for a move to an address given by the caller. */
-static bool move_is_invalid(void *old_address, size_t old_size,
-			    size_t new_size, int flags, void *new_address)
-{
-	const size_t mask = page_size() - 1;
-	const uintptr_t old_start = (uintptr_t)old_address;
-	const uintptr_t new_start = (uintptr_t)new_address;
+/* ---- moves ------------------------------------------------------------------ */
 
-	old_size = (old_size + mask) & ~mask;
-	new_size = (new_size + mask) & ~mask;
-	if (((old_start | new_start) & mask) || !new_size)
-		return true;
-	if ((flags & MREMAP_DONTUNMAP) && old_size != new_size)
-		return true;
-	return old_start < new_start ? new_start - old_start < old_size
-				     : old_start - new_start < new_size;
+struct call {
+	char *old_address;
+	size_t old_size, new_size;	/* as given */
+	int flags;
+	char *new_address;
+	unsigned int methods;		/* allowed, of those in force */
+	bool must;			/* PLAIN may not move it */
+	bool kernel_knows;		/* the flags, so that PLAIN may try them */
+	int kernel_errno;		/* how KERNEL failed for want of memory */
+	int saved_errno;
+	struct mremap_compat_report *report;
+};
+
+static void give_reason(struct call *call, unsigned int method,
+			enum mremap_compat_reason reason)
+{
+	call->report->reason[place_of(method)] = reason;
 }
 
-/* Without the kernel's help only a mapping that stays can be promised. */
-static void *must_relocate_fallback(void *old_address, size_t old_size,
-				    size_t new_size, int flags,
-				    void *new_address)
+/* The mapping moved by a method, unless it kept its place. */
+static void *moved(struct call *call, unsigned int method, void *result)
 {
-	void *result;
-
-	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
-		if (move_is_invalid(old_address, old_size, new_size, flags,
-				    new_address))
-			return fail(EINVAL);
-		return fail(EFAULT);
+	if (result != call->old_address) {
+		call->report->method = method;
+		give_reason(call, method, MREMAP_COMPAT_USED);
 	}
-
-	result = raw_mremap(old_address, old_size, new_size, 0, NULL);
-	/* No room to grow: it would have to move. */
-	if (result == MAP_FAILED && errno == ENOMEM)
-		errno = EFAULT;
 	return result;
 }
 
-API void *mremap_compat(void *old_address, size_t old_size, size_t new_size,
-			int flags, ...)
+/* Leave out a method that the probe's answer advises against. */
+static bool can_use(struct call *call, enum mremap_compat_method method,
+		    enum mremap_compat_support answer)
 {
-	const int saved_errno = errno;
-	void *new_address = NULL;
-	va_list ap;
-
-	if (flags & ~KNOWN_FLAGS)
-		return fail(EINVAL);
-	if ((flags & RELOCATE_FLAGS) && !(flags & MREMAP_MAYMOVE))
-		return fail(EINVAL);
-
-	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
-		va_start(ap, flags);
-		new_address = va_arg(ap, void *);
-		va_end(ap);
+	switch (answer) {
+	case MREMAP_COMPAT_SUPPORTED:
+		return true;
+	case MREMAP_COMPAT_NOT_PERMITTED:
+		give_reason(call, method, MREMAP_COMPAT_FORBIDDEN);
+		return false;
+	case MREMAP_COMPAT_UNKNOWN:
+		give_reason(call, method, MREMAP_COMPAT_NO_RESOURCES);
+		return false;
+	default:
+		give_reason(call, method, MREMAP_COMPAT_NOT_SUPPORTED);
+		return false;
 	}
+}
 
-	if ((flags & RELOCATE_FLAGS) &&
-	    mremap_compat_probe() == MREMAP_COMPAT_SUPPORTED) {
-		void *result = raw_mremap(old_address, old_size, new_size,
-					  flags, new_address);
+/*
+ * The kernel's flags. False if the next method shall be tried; else the call
+ * ends with *result.
+ */
+static bool by_kernel(struct call *call, void **result)
+{
+	const bool others = call->methods & (UFFD_MOVE | COPY);
+	int flags = call->flags;
 
-		if (result != MAP_FAILED || !is_refusal(errno))
-			return result;
+	if (!(call->methods & KERNEL) || !can_use(call, KERNEL, probe(KERNEL)))
+		return false;
+	call->kernel_knows = true;
+	/* If others come first, it may not move the memory as PLAIN does. */
+	if (call->must || others)
+		flags |= MREMAP_MUST_RELOCATE_ANON;
+	*result = mc_mremap(call->old_address, call->old_size, call->new_size,
+			    flags, call->new_address);
+	if (*result != MAP_FAILED) {
+		moved(call, KERNEL, *result);
+		return true;
+	}
+	if (errno == EFAULT && (flags & MREMAP_MUST_RELOCATE_ANON)) {
+		/* Or nothing is mapped there; what follows finds out. */
+		give_reason(call, KERNEL, MREMAP_COMPAT_UNSUITABLE);
+		if (!others)
+			return true;
+		errno = call->saved_errno;
+		return false;
+	}
+	if (is_refusal(errno)) {
+		const int err = errno;
+
 		/*
 		 * The call is wrong in itself, or the answer has changed: a
 		 * filter was installed since, or a checkpoint of the process
 		 * goes on elsewhere.
 		 */
-		if (probe_again() == MREMAP_COMPAT_SUPPORTED)
+		if (!can_use(call, KERNEL, probe_again(KERNEL))) {
+			call->kernel_knows = false;
+			errno = call->saved_errno;
+			return false;
+		}
+		if (err == EPERM || err == EACCES)
+			give_reason(call, KERNEL, MREMAP_COMPAT_FORBIDDEN);
+		errno = err;
+		return true;
+	}
+	if (errno == ENOMEM) {
+		/* Relocation takes memory that a plain move does not. */
+		give_reason(call, KERNEL, MREMAP_COMPAT_NO_RESOURCES);
+		call->kernel_knows = false;
+		call->kernel_errno = ENOMEM;
+		if (call->must && !others)
+			return true;
+		errno = call->saved_errno;
+		return false;
+	}
+	return true;
+}
+
+/* The kernel's rules for a move, where it is not the kernel that makes it. */
+static bool is_invalid(const struct call *call)
+{
+	const size_t mask = mc_page_size() - 1;
+	const size_t old_size = mc_round_up(call->old_size);
+	const size_t new_size = mc_round_up(call->new_size);
+	const uintptr_t old_start = (uintptr_t)call->old_address;
+	const uintptr_t new_start = (uintptr_t)call->new_address;
+
+	if ((old_start & mask) || !new_size)
+		return true;
+	if (!(call->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)))
+		return false;
+	if (new_start & mask)
+		return true;
+	if ((call->flags & MREMAP_DONTUNMAP) && old_size != new_size)
+		return true;
+	return old_start < new_start ? new_start - old_start < old_size
+				     : old_start - new_start < new_size;
+}
+
+/* UFFD_MOVE or COPY. False if the next method shall be tried. */
+static bool by_pages(struct call *call, enum mremap_compat_method method,
+		     void **result)
+{
+	const struct mc_move move = {
+		.old = call->old_address,
+		.old_size = mc_round_up(call->old_size),
+		.new_size = mc_round_up(call->new_size),
+		.fixed = call->flags & MREMAP_FIXED,
+		.to = call->new_address,
+		.keep_target = call->must,
+	};
+	enum mremap_compat_reason reason = MREMAP_COMPAT_UNSUITABLE;
+
+	if (!(call->methods & method) || !can_use(call, method, probe(method)))
+		return false;
+	if (!(call->flags & MREMAP_DONTUNMAP) && move.old_size) {
+		const int cancel = no_cancellation();
+
+		reason = mc_relocate(method, &move, result);
+		cancellation(cancel);
+	}
+	errno = call->saved_errno;
+	if (reason != MREMAP_COMPAT_USED) {
+		give_reason(call, method, reason);
+		return false;
+	}
+	moved(call, method, *result);
+	return true;
+}
+
+static void *do_call(struct call *call)
+{
+	const bool relocate = call->flags & RELOCATE_FLAGS;
+	void *result;
+
+	if (relocate && by_kernel(call, &result))
+		return result;
+
+	if (call->must || (call->methods & (UFFD_MOVE | COPY))) {
+		if (is_invalid(call))
+			return fail(EINVAL);
+		/* A mapping that can keep its place keeps it. */
+		if (call->old_size &&
+		    !(call->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
+			result = mc_mremap(call->old_address, call->old_size,
+					   call->new_size, 0, NULL);
+			/* No room to grow: it has to move. */
+			if (result != MAP_FAILED || errno != ENOMEM)
+				return result;
+			errno = call->saved_errno;
+		}
+		if (by_pages(call, UFFD_MOVE, &result) ||
+		    by_pages(call, COPY, &result))
 			return result;
-		errno = saved_errno;
+		if (call->must)
+			return fail(call->kernel_errno ? call->kernel_errno :
+				    EFAULT);
 	}
 
-	if (flags & MREMAP_MUST_RELOCATE_ANON)
-		return must_relocate_fallback(old_address, old_size, new_size,
-					      flags, new_address);
+	/* Of several mappings, the kernel may be able to relocate some. */
+	result = mc_mremap(call->old_address, call->old_size, call->new_size,
+			   call->kernel_knows ? call->flags :
+			   call->flags & ~RELOCATE_FLAGS, call->new_address);
+	if (result != MAP_FAILED)
+		return moved(call, PLAIN, result);
+	if (errno == ENOMEM)
+		give_reason(call, PLAIN, MREMAP_COMPAT_NO_RESOURCES);
+	if (errno == EPERM || errno == EACCES)
+		give_reason(call, PLAIN, MREMAP_COMPAT_FORBIDDEN);
+	return result;
+}
 
-	return raw_mremap(old_address, old_size, new_size,
-			  flags & ~RELOCATE_FLAGS, new_address);
+API void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
+			    int flags, void *new_address, unsigned int methods,
+			    struct mremap_compat_report *report)
+{
+	const unsigned int in_force = mremap_compat_get_methods();
+	struct mremap_compat_report unwanted;
+	struct call call = {
+		.old_address = old_address,
+		.old_size = old_size,
+		.new_size = new_size,
+		.flags = flags,
+		.methods = methods & in_force,
+		.must = (flags & MREMAP_MUST_RELOCATE_ANON) ||
+			!(methods & PLAIN),
+		.saved_errno = errno,
+		.report = report ? report : &unwanted,
+	};
+
+	*call.report = (struct mremap_compat_report){ 0 };
+	for (unsigned int i = 0; i < MREMAP_COMPAT_METHODS; i++) {
+		const unsigned int method = 1U << i;
+
+		if (!(methods & method) ||
+		    (method == PLAIN ? (flags & MREMAP_MUST_RELOCATE_ANON) :
+				       !(flags & RELOCATE_FLAGS))) {
+			give_reason(&call, method, MREMAP_COMPAT_NOT_ALLOWED);
+			call.methods &= ~method;
+		} else if (!(in_force & method)) {
+			give_reason(&call, method, MREMAP_COMPAT_SWITCHED_OFF);
+		}
+	}
+
+	if (flags & ~KNOWN_FLAGS)
+		return fail(EINVAL);
+	if ((flags & RELOCATE_FLAGS) && !(flags & MREMAP_MAYMOVE))
+		return fail(EINVAL);
+	if (!methods || (methods & ~(unsigned int)ALL_METHODS) ||
+	    (!(flags & RELOCATE_FLAGS) && !(methods & PLAIN)))
+		return fail(EINVAL);
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
+		call.new_address = new_address;
+
+	return do_call(&call);
+}
+
+API void *mremap_compat(void *old_address, size_t old_size, size_t new_size,
+			int flags, ...)
+{
+	void *new_address = NULL;
+	va_list ap;
+
+	/* With a flag that is not known, nothing is known of the arguments. */
+	if (!(flags & ~KNOWN_FLAGS) &&
+	    (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
+		va_start(ap, flags);
+		new_address = va_arg(ap, void *);
+		va_end(ap);
+	}
+	return mremap_compat_ext(old_address, old_size, new_size, flags,
+				 new_address, KERNEL | PLAIN, NULL);
+}
+
+API void *mremap_compat_realloc(void *region, size_t old_size, size_t new_size)
+{
+	const size_t old_pages = mc_round_up(old_size);
+	const size_t new_pages = mc_round_up(new_size);
+	unsigned int methods = ALL_METHODS;
+	void *result;
+
+	if ((uintptr_t)region & (mc_page_size() - 1) || !region != !old_size) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if ((old_size && !old_pages) || (new_size && !new_pages)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (!new_size) {
+		if (region)
+			munmap(region, old_pages);
+		return NULL;
+	}
+	if (old_pages > MREMAP_COMPAT_COPY_MAX)
+		methods &= ~(unsigned int)COPY;
+	if (!region)
+		result = mmap(NULL, new_pages, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	else
+		result = mremap_compat_ext(region, old_pages, new_pages,
+					   MREMAP_MAYMOVE |
+					   MREMAP_RELOCATE_ANON, NULL,
+					   methods, NULL);
+	if (result != MAP_FAILED)
+		return result;
+	/* By now nothing is wrong with the call but the size. */
+	if (errno == EINVAL)
+		errno = ENOMEM;
+	return NULL;
 }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * mremap() with MREMAP_RELOCATE_ANON and MREMAP_MUST_RELOCATE_ANON on every
- * system: where the kernel has the flags it is asked for them, elsewhere the
- * first is a wish that goes unheard and the second a demand that fails.
+ * system: by the kernel's flags where it has them, on request by other methods
+ * where it lacks them, and else as a wish that goes unheard.
  *
- * Both functions may be called from any thread at any time, from a signal
- * handler, and from the child after fork().  They print nothing, end nothing
- * and change no signal's handling.
+ * All functions may be called from any thread at any time, from a signal
+ * handler, and from the child after fork(); none is a cancellation point.  They
+ * print nothing, end nothing, change no signal's handling, leave no file
+ * descriptor open and no memory mapped but what they return.
+ *
+ * Sizes are in bytes.  A "page" is sysconf(_SC_PAGESIZE) bytes.
  */
 
 #ifndef MREMAP_COMPAT_H
@@ -14,6 +17,14 @@
 
 #include <stddef.h>
 #include <sys/mman.h>	/* MAP_FAILED */
+
+/* The version of this header; mremap_compat_version() is the library's. */
+#define MREMAP_COMPAT_VERSION_MAJOR 0
+#define MREMAP_COMPAT_VERSION_MINOR 1
+#define MREMAP_COMPAT_VERSION_PATCH 0
+#define MREMAP_COMPAT_VERSION \
+	(MREMAP_COMPAT_VERSION_MAJOR * 1000000 + \
+	 MREMAP_COMPAT_VERSION_MINOR * 1000 + MREMAP_COMPAT_VERSION_PATCH)
 
 /*
  * Flags that the system's headers may lack.  The values are part of the
@@ -39,31 +50,114 @@
 extern "C" {
 #endif
 
-/* What the running system says about the two flags. */
+/* ---- Methods ----------------------------------------------------------- */
+
+/*
+ * Ways to move a mapping, bits of a set.  The first three relocate: what has
+ * moved merges with the mappings next to it as if it had been written there.
+ */
+enum mremap_compat_method {
+	/*
+	 * The kernel's flags.  As atomic as mremap(2): another thread that
+	 * uses the memory meanwhile finds it whole at one of both addresses,
+	 * or is killed by SIGSEGV at the old one.
+	 */
+	MREMAP_COMPAT_KERNEL = 1,
+	/*
+	 * ioctl(UFFDIO_MOVE), Linux 6.8 and later: the pages themselves move.
+	 * Not atomic, see mremap_compat_ext().
+	 */
+	MREMAP_COMPAT_UFFD_MOVE = 2,
+	/*
+	 * New pages with the same contents; the old ones are in use until the
+	 * end, so that the memory is needed twice.  (If there is not so much,
+	 * the kernel may kill a process for it rather than tell.)  Linux 5.12
+	 * and later.  Not atomic, see mremap_compat_ext().
+	 */
+	MREMAP_COMPAT_COPY = 4,
+	/* mremap(2) without the flags: what has moved does not merge. */
+	MREMAP_COMPAT_PLAIN = 8
+};
+
+#define MREMAP_COMPAT_METHODS 4		/* how many there are */
+#define MREMAP_COMPAT_ALL_METHODS 15	/* the set of all */
+
+/*
+ * Up to this many bytes mremap_compat_realloc() copies where it can do no
+ * better: the move then takes about twice the instructions that it takes
+ * without copying anything (measured, compat/README.md).
+ */
+#define MREMAP_COMPAT_COPY_MAX 32768
+
+/* What the running system says about a method. */
 enum mremap_compat_support {
-	/* No answer, for want of memory or mappings; may change. */
+	/*
+	 * No answer for want of memory, mappings or file descriptors; may
+	 * change.  Also that of a number that is no method.
+	 */
 	MREMAP_COMPAT_UNKNOWN = 0,
-	/* Both flags work. */
 	MREMAP_COMPAT_SUPPORTED = 1,
-	/* The kernel, or what stands in for it, does not know the flags. */
+	/*
+	 * The kernel, or what stands in for it, does not have it, or /proc is
+	 * not there (UFFD_MOVE and COPY need it), or mremap_compat_set_methods()
+	 * or $MREMAP_COMPAT_METHODS has switched it off.
+	 */
 	MREMAP_COMPAT_UNSUPPORTED = 2,
-	/* Something, such as a seccomp filter, forbids them. */
+	/*
+	 * Something, such as a seccomp filter, forbids it.  (The sysctl
+	 * vm.unprivileged_userfaultfd does not.)
+	 */
 	MREMAP_COMPAT_NOT_PERMITTED = 3
 };
 
 /*
- * Find out what mremap_compat() can do.  The first call asks the kernel, with
- * a page mapped for the purpose and never with memory in use; later calls
+ * Find out whether a method can be used.  The first call for a method tries it
+ * on memory mapped for the purpose and never on memory in use; later calls
  * return the same answer.  UNKNOWN is not kept: the next call asks again.
+ * Trying UFFD_MOVE and COPY takes system calls that a seccomp filter may kill
+ * for: userfaultfd(2), ioctl(2), madvise(2), mprotect(2), munlock(2),
+ * sched_yield(2), opening and reading files of /proc/thread-self, and
+ * /dev/userfaultfd.  KERNEL and PLAIN take mmap(2), mremap(2) and munmap(2).
  *
  * Never fails and leaves errno alone.
  */
-enum mremap_compat_support mremap_compat_probe(void);
+enum mremap_compat_support
+mremap_compat_probe(enum mremap_compat_method method);
+
+/*
+ * Switch methods off for the whole process, to force one or to play an older
+ * kernel: only those in the set are used from now on, by calls that begin
+ * later.  PLAIN cannot be switched off and is added.  Returns the set that was
+ * in force.  Bits that are no method are ignored.
+ *
+ * At the start it is the set in the environment variable
+ * MREMAP_COMPAT_METHODS, a list of names with commas ("uffd-move,plain"), or
+ * "all"; all methods if there is no such variable, if it has a word that is no
+ * name, or if the program runs with privileges that its caller lacks
+ * (secure_getenv(3)).
+ */
+unsigned int mremap_compat_set_methods(unsigned int methods);
+
+/* The set in force. */
+unsigned int mremap_compat_get_methods(void);
+
+/*
+ * "kernel", "uffd-move", "copy" or "plain"; NULL for what is no method.  The
+ * text is constant.
+ */
+const char *mremap_compat_method_name(enum mremap_compat_method method);
+
+/* MREMAP_COMPAT_VERSION of the library that is linked. */
+int mremap_compat_version(void);
+
+/* ---- Moves ------------------------------------------------------------- */
 
 /*
  * Resize or move the mapping of old_size bytes at old_address, as mremap(2).
+ * Uses the methods KERNEL and PLAIN only, so that it is as atomic as mremap(2),
+ * and no system calls but mmap(2), mremap(2) and munmap(2).
  *
- *   old_address   multiple of the page size
+ *   old_address   multiple of the page size, without tag bits
  *   old_size      bytes, rounded up to whole pages by the kernel
  *   new_size      bytes, likewise; not 0
  *   flags         any of the five MREMAP_* flags above
@@ -72,15 +166,15 @@ enum mremap_compat_support mremap_compat_probe(void);
  * MREMAP_RELOCATE_ANON
  *	If private anonymous memory moves, which includes the written pages of
  *	a private file mapping, let it merge with the mappings next to its new
- *	place.  Where the kernel cannot do so, or that is not SUPPORTED, the
+ *	place.  Where the kernel cannot do so, or KERNEL is not SUPPORTED, the
  *	call is that of mremap(2) without the flag: the memory moves and does
  *	not merge.
  *
  * MREMAP_MUST_RELOCATE_ANON
  *	The same, but fail with EFAULT if it cannot be done, and then nothing
- *	has changed.  Where it is not SUPPORTED, success remains for a mapping
- *	that keeps its place, which needs no relocation: one that shrinks,
- *	keeps its size or grows where it is, without MREMAP_FIXED and
+ *	has changed.  Where KERNEL is not SUPPORTED, success remains for a
+ *	mapping that keeps its place, which needs no relocation: one that
+ *	shrinks, keeps its size or grows where it is, without MREMAP_FIXED and
  *	MREMAP_DONTUNMAP.  All else fails with EFAULT there, also a move of
  *	memory that was never written, which a SUPPORTED system would do.
  *
@@ -98,12 +192,142 @@ enum mremap_compat_support mremap_compat_probe(void);
  *	     From the kernel: no mapping there, or not only one (mremap(2)).
  *   EAGAIN  From the kernel: more locked memory than allowed.
  *   ENOMEM  From the kernel: no memory, no room for the mapping to grow
- *	     without MREMAP_MAYMOVE, or too many mappings.
+ *	     without MREMAP_MAYMOVE, or too many mappings.  (If it is only for
+ *	     the relocation, MREMAP_RELOCATE_ANON moves without; of several
+ *	     mappings the kernel may have moved some by then.)
  *   EPERM   From the kernel: a sealed mapping.
  *   ENOSYS  or another: a seccomp filter forbids mremap(2) altogether.
  */
 void *mremap_compat(void *old_address, size_t old_size, size_t new_size,
 		    int flags, ... /* void *new_address */);
+
+/* What became of a method in one call. */
+enum mremap_compat_reason {
+	/* Not needed: another was used, nothing had to move, or the call
+	 * failed before. */
+	MREMAP_COMPAT_NOT_TRIED = 0,
+	/* It made the move. */
+	MREMAP_COMPAT_USED = 1,
+	/* Not in the call's set of methods, or ruled out by its flags: without
+	 * one of the two RELOCATE flags only PLAIN is used. */
+	MREMAP_COMPAT_NOT_ALLOWED = 2,
+	/* Switched off for the process. */
+	MREMAP_COMPAT_SWITCHED_OFF = 3,
+	/* The probe's answer UNSUPPORTED. */
+	MREMAP_COMPAT_NOT_SUPPORTED = 4,
+	/* The probe's answer NOT_PERMITTED, or refused for this call: a sealed
+	 * mapping, a filter installed since, a process that is no longer
+	 * dumpable. */
+	MREMAP_COMPAT_FORBIDDEN = 5,
+	/*
+	 * Not for this memory.  UFFD_MOVE and COPY are for a range of a single
+	 * private anonymous mapping that is readable and writable, not locked,
+	 * and not the stack of the first thread; without guard pages (MADV_GUARD_INSTALL); not with
+	 * MREMAP_DONTUNMAP; and, if the call may not fall back to PLAIN, not
+	 * onto mappings (MREMAP_FIXED) that could not be brought back: only
+	 * onto free addresses or a range of a single private anonymous mapping
+	 * that is not locked.  KERNEL: MREMAP_MUST_RELOCATE_ANON cannot be
+	 * done.
+	 */
+	MREMAP_COMPAT_UNSUITABLE = 6,
+	/* Pages of it were busy: pinned for I/O, or on their way. */
+	MREMAP_COMPAT_BUSY = 7,
+	/* No memory, mappings, address space or file descriptors for it. */
+	MREMAP_COMPAT_NO_RESOURCES = 8
+};
+
+struct mremap_compat_report {
+	/* The method that moved the mapping; 0 if nothing moved. */
+	unsigned int method;
+	/*
+	 * What became of each method, in the order of their bits: KERNEL,
+	 * UFFD_MOVE, COPY, PLAIN.  USED for at most one.
+	 */
+	enum mremap_compat_reason reason[MREMAP_COMPAT_METHODS];
+};
+
+/*
+ * mremap_compat() with a say in the methods, and a report.
+ *
+ *   new_address   where to, with MREMAP_FIXED; read only then and with
+ *		   MREMAP_DONTUNMAP
+ *   methods	   the set of methods that may be used, not empty.  Without
+ *		   PLAIN the call behaves as with MREMAP_MUST_RELOCATE_ANON
+ *		   towards those that are.
+ *   report	   filled in also if the call fails; may be NULL
+ *
+ * With a RELOCATE flag, a mapping that can keep its place keeps it, unless
+ * MREMAP_FIXED or MREMAP_DONTUNMAP says otherwise.  Else the first of KERNEL,
+ * UFFD_MOVE, COPY and PLAIN that is allowed and works moves it, with
+ * MREMAP_MUST_RELOCATE_ANON not PLAIN.  KERNEL as USED means that the memory
+ * is relocated, with one exception: with MREMAP_RELOCATE_ANON alone, and of the
+ * other methods only PLAIN allowed and in force, there is one call of the
+ * kernel's, which may move the memory without relocating and does not tell.
+ *
+ * UFFD_MOVE and COPY are for memory that nobody else uses during the call, as
+ * with realloc(3):
+ *
+ *   - No other thread, signal handler or device may read or write it.  Until
+ *     the call returns, its contents are at neither address: a reader at the
+ *     old one finds zeros, and what it writes is lost.
+ *   - A process that another thread forks meanwhile finds it so, too.
+ *   - COPY is not for memory pinned for I/O (io_uring's registered buffers,
+ *     O_DIRECT under way): the device would go on with the old pages.
+ *     UFFD_MOVE notices, and leaves such memory to the next method.
+ *   - Memory that is registered with userfaultfd(2) loses the registration,
+ *     also if the call fails.
+ *   - Stacks, but for that of the first thread, and mappings that grow down are
+ *     not told from other memory, and do not grow any more.
+ *   - COPY does not keep memory tags (PROT_MTE).
+ *   - For a moment the process has address space for up to three more of the
+ *     size and a few MiB, and with vm.overcommit_memory=2 so much committed memory.
+ *   - A signal handler needs a stack of SIGSTKSZ bytes for them, and must not
+ *     leave a call that it has interrupted by siglongjmp(3).
+ *
+ * The new mapping has the protection, flags, advice (madvise(2)), name and
+ * memory policy of the old one.  A page shared with another process since
+ * fork() is copied for this one, as if it had been written.
+ *
+ * If a method fails half-way, all is as before for the next one, and if none
+ * is left, for the caller: contents, address and mappings; except that with
+ * MREMAP_FIXED and PLAIN allowed what was mapped at new_address can be gone, as
+ * with mremap(2), or replaced by an empty mapping.
+ *
+ * Errors: those of mremap_compat(), and
+ *
+ *   EINVAL  methods is empty, has a bit that is no method, or lacks PLAIN
+ *	     though flags has neither RELOCATE flag.
+ *   EFAULT  no allowed method could move it with relocation, and PLAIN is not
+ *	     allowed or MREMAP_MUST_RELOCATE_ANON is given; report says why.
+ */
+void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
+			int flags, void *new_address, unsigned int methods,
+			struct mremap_compat_report *report);
+
+/*
+ * realloc() for a region of whole pages of one's own: private anonymous
+ * memory, readable and writable, from mmap(2) or from here.  All methods are
+ * allowed, COPY for at most MREMAP_COMPAT_COPY_MAX bytes, so nobody else may use
+ * the region meanwhile, see mremap_compat_ext().
+ *
+ *   region    NULL for a new one
+ *   old_size  its size, 0 if region is NULL; rounded up to whole pages
+ *   new_size  rounded up to whole pages; 0 to free it
+ *
+ * Returns the region's address, a multiple of the page size, its first
+ * min(old_size, new_size) bytes as they were and the new pages 0, and leaves
+ * errno alone; NULL, likewise, if new_size is 0 and the region has been freed;
+ * or NULL with errno, and nothing has changed:
+ *
+ *   EINVAL  region is not a multiple of the page size; region is NULL and
+ *	     old_size is not 0; region is not NULL and old_size is 0.
+ *   ENOMEM  no memory, address space or mappings left, or a size too large.
+ *	     Also from munmap(2), if the region is the midst of a mapping and
+ *	     there may be no more mappings: then it is not free.
+ *   EFAULT, EAGAIN, EPERM, ENOSYS  as mremap_compat(); EFAULT also if the
+ *	     region is not mapped.
+ */
+void *mremap_compat_realloc(void *region, size_t old_size, size_t new_size);
 
 #ifdef __cplusplus
 }

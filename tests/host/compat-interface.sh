@@ -37,7 +37,7 @@ for name in first second; do
 
 int main(void)
 {
-	enum mremap_compat_support support = mremap_compat_probe();
+	enum mremap_compat_support support = mremap_compat_probe(MREMAP_COMPAT_KERNEL);
 	void *p = mremap_compat(NULL, 0, 0, MREMAP_MAYMOVE);
 
 	if (p != MAP_FAILED)
@@ -66,23 +66,8 @@ for name in first second; do
 	done
 done
 
-# The library as built, or one of our own.
 lib=${RELOCATE_BUILD:-build}/compat
 [[ $lib == /* ]] || lib=$OLDPWD/$lib
-if [[ ! -e $lib/libmremap_compat.so.0 ]]; then
-	diag "no $lib/libmremap_compat.so.0, building one"
-	lib=$tmp
-	flags=(-std=c11 -O2 -Wall -Wextra -Werror -fvisibility=hidden)
-	tap_run "shared library builds" \
-		"$cc" "${flags[@]}" -fPIC -shared -Wl,-z,defs \
-		-Wl,-soname,libmremap_compat.so.0 \
-		-Wl,--version-script="$src/libmremap_compat.map" \
-		-o libmremap_compat.so.0 "$src/mremap_compat.c"
-	ln -s libmremap_compat.so.0 libmremap_compat.so
-	tap_run "object for the static library builds" \
-		"$cc" "${flags[@]}" -c -o mc.o "$src/mremap_compat.c"
-	ar rcs libmremap_compat.a mc.o
-fi
 
 # The names between "global:" and "local:".
 wanted=$(sed -n '/global:/,/local:/s/^[	 ]*\([a-z_]*\);.*/\1/p' \
@@ -97,15 +82,67 @@ tap_is "$(nm --defined-only --extern-only "$lib/libmremap_compat.a" |
 	"static library defines no other names"
 tap_like "$(objdump -p "$lib/libmremap_compat.so.0")" \
 	'SONAME +libmremap_compat\.so\.0' "soname"
-declared=$(grep -o 'mremap_compat\(_[a-z]*\)\?(' "$src/mremap_compat.h" |
-	grep -v '^mremap_compat()' | tr -d '(' | sort -u)
+declared=$(sed -n '/^[a-z].*mremap_compat[a-z_]*(/s/.*\(mremap_compat[a-z_]*\)(.*/\1/p' \
+	"$src/mremap_compat.h"; sed -n 's/^\(mremap_compat[a-z_]*\)(enum.*/\1/p' "$src/mremap_compat.h")
+declared=$(sort -u <<<"$declared")
 tap_is "$declared" "$wanted" "the header declares the names of the map"
+
+# Old names with new types would link and not work.
+tap_is "$(sed -n 's/^#define MREMAP_COMPAT_VERSION_[MAJORINPTCH]* //p' "$src/mremap_compat.h" | paste -sd.)" \
+	"$(sed -n 's/^AC_INIT(\[relocate-anon\], \[\(.*\)\])/\1/p' "$top/configure.ac")" \
+	'the header has the version of the project'
 
 tap_run "C program links with the shared library and runs" sh -c "
 	$cc -I'$src' -o c first.c -L'$lib' -lmremap_compat &&
 	LD_LIBRARY_PATH='$lib' ./c"
 tap_run "C++ program links with the static library and runs" sh -c "
 	$cxx -I'$src' -o cxx first.cc '$lib/libmremap_compat.a' && ./cxx"
+
+# ---- $MREMAP_COMPAT_METHODS -----------------------------------------------
+
+cat >methods.c <<'EOF2'
+#include <mremap_compat.h>
+#include <stdio.h>
+
+static unsigned int early;
+
+/* Before the library's own constructors, perhaps: */
+__attribute__((constructor(101))) static void first(void)
+{
+	early = mremap_compat_get_methods();
+}
+
+int main(void)
+{
+	printf("%u %u\n", early, mremap_compat_get_methods());
+	return 0;
+}
+EOF2
+"$cc" -I"$src" -o methods methods.c "$lib/libmremap_compat.a"
+"$cc" -I"$src" -o methods-shared methods.c -L"$lib" -lmremap_compat -Wl,-rpath,"$lib"
+for program in ./methods ./methods-shared; do
+	tap_is "$(env -u MREMAP_COMPAT_METHODS $program)" '15 15' "$program: no variable, all methods"
+	while read -r set methods; do
+		tap_is "$(MREMAP_COMPAT_METHODS=$set $program)" "$methods $methods" "$program: '$set'"
+	done <<'EOF2'
+all 15
+kernel 9
+uffd-move 10
+copy 12
+plain 8
+plain,plain 8
+copy,uffd-move 14
+kernel,uffd-move,copy,plain 15
+KERNEL 15
+kernel, 15
+,copy 15
+kernel,all 15
+kernel:copy 15
+copyy 15
+cop 15
+EOF2
+	tap_is "$(MREMAP_COMPAT_METHODS='' $program)" '15 15' "$program: empty"
+done
 
 # shellcheck disable=SC2016 # for pkg-config to expand
 sed -e 's,@prefix@,/p,; s,@exec_prefix@,${prefix},' \

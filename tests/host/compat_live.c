@@ -6,26 +6,12 @@
  */
 
 #define _GNU_SOURCE
-#include "mremap_compat.h"
+#include "compat.h"
 
-#include <check.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#define MAY MREMAP_MAYMOVE
-#define ANON MREMAP_RELOCATE_ANON
-#define MUST MREMAP_MUST_RELOCATE_ANON
-
-static size_t page;
 
 /* The sets of new flags that each contract test is run with. */
 static const int flag_sets[] = { ANON, MUST, ANON | MUST };
@@ -33,75 +19,7 @@ static const int flag_sets[] = { ANON, MUST, ANON | MUST };
 
 static bool supported(void)
 {
-	return mremap_compat_probe() == MREMAP_COMPAT_SUPPORTED;
-}
-
-static char *map(size_t pages, int prot)
-{
-	char *p = mmap(NULL, pages * page, prot, MAP_PRIVATE | MAP_ANONYMOUS,
-		       -1, 0);
-
-	ck_assert_ptr_ne(p, MAP_FAILED);
-	return p;
-}
-
-static char *filled(size_t pages, char c)
-{
-	char *p = map(pages, PROT_READ | PROT_WRITE);
-
-	memset(p, c, pages * page);
-	return p;
-}
-
-static void check_filled(const char *p, size_t pages, char c)
-{
-	size_t i = 0;
-
-	/* An assertion per byte would take long. */
-	while (i < pages * page && p[i] == c)
-		i++;
-	ck_assert_msg(i == pages * page, "byte %zu is not %#x", i, c);
-}
-
-static bool is_mapped(void *p)
-{
-	const int saved_errno = errno;
-	unsigned char vec;
-	const bool mapped = mincore(p, page, &vec) == 0;
-
-	errno = saved_errno;
-	return mapped;
-}
-
-/* Number of mappings that [start, start + size) consists of. */
-static int mappings(const char *start, size_t size)
-{
-	FILE *maps = fopen("/proc/self/maps", "r");
-	char line[512];
-	int n = 0;
-
-	ck_assert_ptr_nonnull(maps);
-	while (fgets(line, sizeof(line), maps)) {
-		unsigned long from, to;
-
-		if (sscanf(line, "%lx-%lx", &from, &to) == 2 &&
-		    from < (unsigned long)start + size &&
-		    to > (unsigned long)start)
-			n++;
-	}
-	fclose(maps);
-	return n;
-}
-
-#define ck_fails(call, err) do { \
-	errno = 0; \
-	ck_assert_ptr_eq((call), MAP_FAILED); \
-	ck_assert_int_eq(errno, (err)); \
-} while (0)
-
-static void setup(void)
-{
-	page = (size_t)sysconf(_SC_PAGESIZE);
+	return mremap_compat_probe(MREMAP_COMPAT_KERNEL) == MREMAP_COMPAT_SUPPORTED;
 }
 
 START_TEST(probe_answer)
@@ -110,9 +28,9 @@ START_TEST(probe_answer)
 	enum mremap_compat_support answer;
 
 	errno = ENOTTY;
-	answer = mremap_compat_probe();
+	answer = mremap_compat_probe(MREMAP_COMPAT_KERNEL);
 	ck_assert_int_eq(errno, ENOTTY);
-	ck_assert_int_eq(answer, mremap_compat_probe());
+	ck_assert_int_eq(answer, mremap_compat_probe(MREMAP_COMPAT_KERNEL));
 	ck_assert_int_eq(errno, ENOTTY);
 	if (expect && !strcmp(expect, "supported"))
 		ck_assert_int_eq(answer, MREMAP_COMPAT_SUPPORTED);
@@ -151,7 +69,7 @@ START_TEST(probe_leaves_no_mapping)
 	char *before = map(1, PROT_NONE), *after;
 
 	munmap(before, page);
-	mremap_compat_probe();
+	mremap_compat_probe(MREMAP_COMPAT_KERNEL);
 	after = map(1, PROT_NONE);
 	ck_assert_ptr_eq(before, after);
 }
@@ -440,7 +358,7 @@ static void *thread(void *arg)
 	char *p = filled(2, c);
 
 	pthread_barrier_wait(&barrier);
-	answer = mremap_compat_probe();
+	answer = mremap_compat_probe(MREMAP_COMPAT_KERNEL);
 	for (int i = 0; i < 200; i++) {
 		char *to = map(4, PROT_NONE);
 
@@ -470,7 +388,7 @@ START_TEST(threads)
 	}
 	for (int i = 0; i < n; i++) {
 		ck_assert_int_eq(pthread_join(id[i], &answer), 0);
-		ck_assert_int_eq((intptr_t)answer, mremap_compat_probe());
+		ck_assert_int_eq((intptr_t)answer, mremap_compat_probe(MREMAP_COMPAT_KERNEL));
 	}
 }
 END_TEST
@@ -483,11 +401,11 @@ static void in_child(bool probe_first)
 	pid_t pid;
 
 	if (probe_first)
-		answer = mremap_compat_probe();
+		answer = mremap_compat_probe(MREMAP_COMPAT_KERNEL);
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
-		if (probe_first && mremap_compat_probe() != answer)
+		if (probe_first && mremap_compat_probe(MREMAP_COMPAT_KERNEL) != answer)
 			_exit(1);
 		/* Shared with the parent: moved, relocated or not. */
 		if (mremap_compat(p, 2 * page, 2 * page,
@@ -522,7 +440,7 @@ static volatile sig_atomic_t handler_answer = -1;
 static void handler(int sig)
 {
 	(void)sig;
-	handler_answer = (sig_atomic_t)mremap_compat_probe();
+	handler_answer = (sig_atomic_t)mremap_compat_probe(MREMAP_COMPAT_KERNEL);
 }
 
 START_TEST(signal_handler)
@@ -531,7 +449,7 @@ START_TEST(signal_handler)
 
 	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
 	ck_assert_int_eq(raise(SIGUSR1), 0);
-	ck_assert_int_eq(handler_answer, mremap_compat_probe());
+	ck_assert_int_eq(handler_answer, mremap_compat_probe(MREMAP_COMPAT_KERNEL));
 	ck_assert_int_eq(sigaction(SIGUSR1, NULL, &after), 0);
 	ck_assert(after.sa_handler == handler);
 }
@@ -580,12 +498,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *sr = srunner_create(suite());
-	int failed;
-
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite());
 }

@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Relocation by the methods UFFD_MOVE and COPY.
+ *
+ * A mapping of memory that was never written has no past: where it is moved, it
+ * is as if it had been mapped there, and with everything that belongs to a
+ * mapping (protection, flags, advice, name, policy), much of which could not be
+ * read, let alone set. So the mapping is emptied first, which
+ * MREMAP_DONTUNMAP does; it leaves a mapping of which all has been moved as if
+ * never written. The range may be a part of a mapping, which would remember
+ * the rest; hence twice:
+ *
+ *	old          shell         pages         target
+ *	[pages]                                              at first
+ *	[empty] ---> [pages]                                 1st DONTUNMAP
+ *	[empty]      [empty] ----> [pages]                   2nd: shell is clean
+ *	[empty]        `--------------------->   [empty]     moves, may merge
+ *	[empty]                    [empty] --->  [pages]     UFFDIO_MOVE or copy
+ *	                                         [pages]     rest unmapped
+ *
+ * "old" stays mapped until the pages are in their place, so that nobody else
+ * gets its addresses and they can be brought back until then. A place that is
+ * not fixed is found by the kernel in the call that moves something there, with
+ * a hint, so that nothing of another thread's is ever mapped over.
+ */
+
+#define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include "internal.h"
+#include "maps.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* ---- interfaces that older headers lack ---------------------------------- */
+
+#ifndef SYS_userfaultfd
+# error "no userfaultfd"
+#endif
+#ifndef MADV_COLD
+# define MADV_COLD 20
+#endif
+#ifndef MADV_POPULATE_WRITE
+# define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_GUARD_REMOVE
+# define MADV_GUARD_REMOVE 103
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+# define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+/* As linux/userfaultfd.h of Linux 6.8, which has UFFDIO_MOVE. */
+struct uffd_range {
+	uint64_t start, len;
+};
+
+struct uffd_api {
+	uint64_t api, features, ioctls;
+};
+
+struct uffd_register {
+	struct uffd_range range;
+	uint64_t mode, ioctls;
+};
+
+struct uffd_move {
+	uint64_t dst, src, len, mode;
+	int64_t move;		/* bytes, or minus an error number */
+};
+
+#define UFFD_USER_MODE_ONLY 1
+#define UFFD_API 0xAA
+#define UFFD_FEATURE_MOVE ((uint64_t)1 << 16)
+#define UFFD_REGISTER_MISSING ((uint64_t)1 << 0)
+#define UFFD_MOVE_ALLOW_SRC_HOLES ((uint64_t)1 << 1)
+#define UFFD_IOCTL_API _IOWR(0xAA, 0x3F, struct uffd_api)
+#define UFFD_IOCTL_REGISTER _IOWR(0xAA, 0x00, struct uffd_register)
+#define UFFD_IOCTL_UNREGISTER _IOR(0xAA, 0x01, struct uffd_range)
+#define UFFD_IOCTL_MOVE _IOWR(0xAA, 0x05, struct uffd_move)
+#define UFFD_IOCTL_NEW _IO(0xAA, 0x00)		/* of /dev/userfaultfd */
+
+/* /proc/PID/pagemap */
+#define PAGEMAP_PRESENT ((uint64_t)1 << 63)
+#define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
+#define PAGEMAP_GUARD ((uint64_t)1 << 58)
+
+/*
+ * How often UFFDIO_MOVE is tried again when it gets nowhere (EAGAIN). Early
+ * kernels could say so for ever.
+ */
+#define MOVE_TRIES 64
+
+/* Whole page tables and huge pages move at once between places alike. */
+#define PLACE_ALIGN ((size_t)2 << 20)
+
+struct job {
+	const struct mc_move *move;
+	size_t size;		/* of what moves, the smaller of both */
+	size_t done;		/* of it is at the target (UFFD_MOVE) */
+	bool in_use;		/* something was mapped at a fixed target */
+	/*
+	 * Mappings, NULL if there is none: those of the picture, and where a
+	 * target in use waits that must be kept if something fails.
+	 */
+	char *shell, *pages, *target, *aside;
+	/* Around shell and pages, see find_places(); size 0: none */
+	struct {
+		char *start;
+		size_t size;
+	} guard[3];
+	int fd;			/* UFFD_MOVE: userfaultfd; -1: none */
+};
+
+static enum mremap_compat_reason reason_of(int err)
+{
+	switch (err) {
+	case ENOSYS:
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		return MREMAP_COMPAT_NOT_SUPPORTED;
+	case EPERM:
+	case EACCES:
+		return MREMAP_COMPAT_FORBIDDEN;
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+	case EAGAIN:
+		return MREMAP_COMPAT_NO_RESOURCES;
+	case EBUSY:
+	case EEXIST:
+		return MREMAP_COMPAT_BUSY;
+	default:
+		return MREMAP_COMPAT_UNSUITABLE;
+	}
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- copying -------------------------------------------------------------- */
+
+/*
+ * Copy the pages that exist from one place to another, of size bytes. Reads by
+ * way of /proc/thread-self/mem, where a guard page or a broken one is an error and no
+ * signal. Returns 0 or an error number.
+ */
+static int copy_pages(char *to, const char *from, size_t size)
+{
+	const size_t page = mc_page_size();
+	int memory, pagemap, err = 0;
+	uint64_t entries[64];
+
+	memory = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
+	if (memory < 0)
+		return errno;
+	pagemap = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pagemap < 0)
+		err = errno;
+
+	for (size_t done = 0; done < size && !err; ) {
+		size_t n = (size - done) / page, run;
+		ssize_t got;
+
+		if (n > sizeof(entries) / sizeof(*entries))
+			n = sizeof(entries) / sizeof(*entries);
+		got = pread(pagemap, entries, n * sizeof(*entries),
+			    (off_t)((uintptr_t)(from + done) / page *
+				    sizeof(*entries)));
+		if (got != (ssize_t)(n * sizeof(*entries))) {
+			err = got < 0 ? errno : EIO;
+			break;
+		}
+		for (size_t i = 0; i < n && !err; i += run) {
+			const size_t at = done + i * page;
+
+			run = 0;
+			while (i + run < n && (entries[i + run] &
+				(PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+				if (entries[i + run++] & PAGEMAP_GUARD)
+					err = EIO;
+			if (!run) {
+				if (entries[i] & PAGEMAP_GUARD)
+					err = EIO;
+				run = 1;
+				continue;
+			}
+			if (!err &&
+			    pread(memory, to + at, run * page,
+				  (off_t)(uintptr_t)(from + at)) !=
+			    (ssize_t)(run * page))
+				err = EIO;
+		}
+		done += n * page;
+	}
+	close_fd(pagemap);
+	close(memory);
+	return err;
+}
+
+/*
+ * The last resort: copy what is not 0 (a page that is not there reads as 0),
+ * between mappings that are readable and writable.
+ */
+static void save_contents(char *to, const char *from, size_t size)
+{
+	const size_t page = mc_page_size();
+
+	for (size_t i = 0; i < size; i += page)
+		if (from[i] || memcmp(from + i, from + i + 1, page - 1))
+			memcpy(to + i, from + i, page);
+}
+
+/* ---- userfaultfd ---------------------------------------------------------- */
+
+static bool uffd_register(int fd, char *start, size_t size)
+{
+	struct uffd_register request = {
+		.range = { (uintptr_t)start, size },
+		.mode = UFFD_REGISTER_MISSING,
+	};
+
+	return ioctl(fd, UFFD_IOCTL_REGISTER, &request) == 0;
+}
+
+static void uffd_unregister(int fd, char *start, size_t size)
+{
+	struct uffd_range range = { (uintptr_t)start, size };
+
+	ioctl(fd, UFFD_IOCTL_UNREGISTER, &range);
+}
+
+/* Sets job->fd, or returns why not. */
+static enum mremap_compat_reason uffd_open(struct job *job)
+{
+	struct uffd_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
+	int fd, err;
+
+	fd = (int)syscall(SYS_userfaultfd,
+			  O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	if (fd < 0) {
+		int device;
+
+		err = errno;
+		if (err != EPERM && err != EACCES && err != ENOSYS)
+			return err == EINVAL ? MREMAP_COMPAT_NOT_SUPPORTED :
+					       reason_of(err);
+		/* Who may open the device may do so where the call is barred. */
+		device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+		if (device < 0)
+			return reason_of(errno == EMFILE || errno == ENFILE ?
+					 errno : err);
+		fd = ioctl(device, UFFD_IOCTL_NEW,
+			   O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE ||
+			       errno == ENOMEM))
+			err = errno;
+		close(device);
+		if (fd < 0)
+			return reason_of(err);
+	}
+	if (ioctl(fd, UFFD_IOCTL_API, &api)) {
+		err = errno;
+		close(fd);
+		return err == EINVAL ? MREMAP_COMPAT_NOT_SUPPORTED :
+				       reason_of(err);
+	}
+	job->fd = fd;
+	return MREMAP_COMPAT_USED;
+}
+
+/*
+ * UFFDIO_MOVE of size bytes, to a place that is registered. *done counts what
+ * has moved, also if it stops early. Returns 0 or an error number.
+ */
+static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
+{
+	const size_t page = mc_page_size();
+	size_t unshared = SIZE_MAX;
+	int tries = 0;
+
+	for (*done = 0; *done < size; ) {
+		struct uffd_move request = {
+			.dst = (uintptr_t)(to + *done),
+			.src = (uintptr_t)(from + *done),
+			.len = size - *done,
+			.mode = UFFD_MOVE_ALLOW_SRC_HOLES,
+		};
+		int err;
+
+		if (!ioctl(fd, UFFD_IOCTL_MOVE, &request)) {
+			*done = size;
+			break;
+		}
+		err = errno;
+		/* EAGAIN also says that some have moved. */
+		if (request.move > 0 &&
+		    (uint64_t)request.move <= size - *done) {
+			*done += (size_t)request.move;
+			tries = 0;
+			continue;
+		}
+		if (err == EBUSY && *done != unshared) {
+			/*
+			 * Shared since fork(), or by KSM: a write fault gives
+			 * us a page of our own. If that does not help, it is
+			 * pinned.
+			 */
+			unshared = *done;
+			if (madvise(from + *done, page, MADV_POPULATE_WRITE))
+				return errno == ENOMEM ? ENOMEM : EBUSY;
+			continue;
+		}
+		if (err != EAGAIN || ++tries == MOVE_TRIES)
+			return err == EAGAIN ? EBUSY : err;
+		sched_yield();
+	}
+	return 0;
+}
+
+/* The pages that UFFDIO_MOVE has brought to the target go back. */
+static void move_pages_back(struct job *job)
+{
+	size_t back = 0;
+
+	if (!job->done)
+		return;
+	if (uffd_register(job->fd, job->pages, job->size)) {
+		move_pages(job->fd, job->pages, job->target, job->done, &back);
+		uffd_unregister(job->fd, job->pages, job->size);
+	}
+	/* They have just been moved: only a lack of memory is in the way. */
+	save_contents(job->pages + back, job->target + back, job->done - back);
+	job->done = 0;
+}
+
+/* ---- places --------------------------------------------------------------- */
+
+/*
+ * MREMAP_DONTUNMAP unlocks all of a locked mapping, also outside the range, and
+ * nothing could undo that. MADV_COLD is refused for locked memory, and for that
+ * of hugetlb; else it makes some pages the next ones to be reclaimed, for as
+ * long as they are not used. It splits a large folio that is advised in part;
+ * one that is mapped whole by a page table entry of its own, and would stay so,
+ * is covered whole here.
+ */
+static int check_lock(char *start, size_t size)
+{
+	char *block = start + (-(uintptr_t)start & (PLACE_ALIGN - 1));
+
+	if (size >= PLACE_ALIGN && (size_t)(block - start) <= size - PLACE_ALIGN)
+		return madvise(block, PLACE_ALIGN, MADV_COLD);
+	return madvise(start, mc_page_size(), MADV_COLD);
+}
+
+static void unmap(char **start, size_t size)
+{
+	if (*start)
+		munmap(*start, size);
+	*start = NULL;
+}
+
+static void *reserve(char *start, size_t size, int flags)
+{
+	return mmap(start, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+		    MAP_NORESERVE | flags, -1, 0);
+}
+
+/* Whether a place is in that of a fixed target, which is to be mapped over. */
+static bool in_target(const struct job *job, const char *start, size_t size)
+{
+	const struct mc_move *m = job->move;
+	const uintptr_t a = (uintptr_t)start, b = (uintptr_t)m->to;
+
+	return m->fixed && a < b + m->new_size && b < a + size;
+}
+
+static void release_guards(struct job *job)
+{
+	for (int i = 0; i < 3; i++)
+		if (job->guard[i].size)
+			munmap(job->guard[i].start, job->guard[i].size);
+	memset(job->guard, 0, sizeof(job->guard));
+}
+
+/*
+ * Move what is at "from" and leave an empty mapping there; the place, which is
+ * a hint, is for the kernel to find. Returns NULL with errno if it cannot.
+ */
+static char *move_out(char *from, size_t size, char *hint)
+{
+	const uintptr_t a = (uintptr_t)from, b = (uintptr_t)hint;
+	char *to;
+
+	/* A hint that overlaps is an error, NULL at low addresses, too. */
+	if (a < b + size && b < a + size)
+		hint = from + size;
+	to = mc_mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP,
+		       hint);
+	return to == MAP_FAILED ? NULL : to;
+}
+
+/*
+ * What is mapped at the target moves elsewhere, and an empty mapping stays.
+ * Returns 0 or an error number.
+ */
+static int put_target_aside(struct job *job)
+{
+	const struct mc_move *m = job->move;
+	struct maps_entry entry;
+	bool anonymous;
+	int found;
+
+	found = maps_find((uintptr_t)m->to, &entry, &anonymous);
+	if (found < 0)
+		return errno;
+	if (!found || !anonymous ||
+	    entry.end - (uintptr_t)m->to < m->new_size)
+		return EINVAL;
+	if (check_lock(m->to, m->new_size))
+		return errno;
+	job->aside = move_out(m->to, m->new_size, NULL);
+	return job->aside ? 0 : errno;
+}
+
+/*
+ * Hints for shell and pages, apart from each other and from all else: a shell
+ * that merged with another mapping would not be clean, as only a part of it
+ * would be emptied.
+ *
+ *	guard[0]   shell   guard[1]   pages   guard[2]
+ *
+ * The middle one is three mappings, so that bringing back cannot fail for want of
+ * mappings (but for other threads): they are given up before, and the kernel
+ * wants at most three more free ones for it than it did for the last of the
+ * moves that got us there (the target is two more when it has been cut out of
+ * another mapping, and kernels before 6.17 want two more with MREMAP_FIXED).
+ * Returns 0 or an error number.
+ */
+static int find_places(struct job *job, char **shell, char **pages)
+{
+	const size_t page = mc_page_size();
+	const size_t align = job->size >= PLACE_ALIGN ? PLACE_ALIGN : page;
+	const uintptr_t like = (uintptr_t)job->move->old;
+	const size_t rest = 2 * align + 5 * page;
+	size_t total;
+	char *area, *other;
+	int err;
+
+	if (job->size > (SIZE_MAX - rest) / 2)
+		return ENOMEM;
+	total = 2 * job->size + rest;
+	area = reserve(NULL, total, 0);
+	if (area != MAP_FAILED && in_target(job, area, total)) {
+		/* In a hole of a target in use: elsewhere, then. */
+		other = reserve(NULL, total, 0);
+		munmap(area, total);
+		area = other;
+	}
+	if (area == MAP_FAILED)
+		return errno;
+	if (in_target(job, area, total)) {
+		munmap(area, total);
+		return EINVAL;
+	}
+	*shell = area + page;
+	*shell += (like - (uintptr_t)*shell) & (align - 1);
+	*pages = *shell + job->size + 3 * page;
+	*pages += (like - (uintptr_t)*pages) & (align - 1);
+
+	job->guard[0].start = area;
+	job->guard[0].size = (size_t)(*shell - area);
+	/* All the rest, until the other hole is made. */
+	job->guard[1].start = *shell + job->size;
+	job->guard[1].size = (size_t)(area + total - job->guard[1].start);
+	err = mprotect(job->guard[1].start + page, page, PROT_READ) ? errno : 0;
+	/* Now that there are mappings to spare, and no holes to get into yet. */
+	if (!err && job->in_use && job->move->keep_target)
+		err = put_target_aside(job);
+	if (!err && munmap(*shell, job->size))
+		err = errno;
+	if (err) {
+		munmap(area, total);
+		memset(job->guard, 0, sizeof(job->guard));
+		return err;
+	}
+	if (munmap(*pages, job->size))
+		return errno;
+	job->guard[1].size = (size_t)(*pages - job->guard[1].start);
+	job->guard[2].start = *pages + job->size;
+	job->guard[2].size = (size_t)(area + total - job->guard[2].start);
+	return 0;
+}
+
+/*
+ * Map something at the place of the target, so that nothing else gets there. If
+ * it is in use that is not needed. Returns 0 or an error number.
+ */
+static int keep_room(struct job *job)
+{
+	const struct mc_move *m = job->move;
+	char *room;
+
+	/* If not fixed, it goes where a mapping of its size goes: by others. */
+	room = reserve(m->to, m->new_size, m->fixed ? MAP_FIXED_NOREPLACE : 0);
+	if (room != MAP_FAILED && m->fixed && room != m->to) {
+		/* An emulator that does not know NOREPLACE */
+		munmap(room, m->new_size);
+		room = MAP_FAILED;
+		errno = EEXIST;
+	}
+	if (room == MAP_FAILED) {
+		if (!m->fixed || errno != EEXIST)
+			return errno;
+		job->in_use = true;
+		return 0;
+	}
+	job->target = room;
+	return 0;
+}
+
+/*
+ * The empty shell becomes the mapping at the target, of its final size. Returns
+ * 0 or an error number.
+ */
+static int move_shell(struct job *job)
+{
+	const struct mc_move *m = job->move;
+	char *room = job->target;
+
+	if (m->fixed) {
+		if (mc_mremap(job->shell, job->size, m->new_size,
+			      MREMAP_MAYMOVE | MREMAP_FIXED, m->to) ==
+		    MAP_FAILED)
+			return errno;
+		job->shell = NULL;
+		job->target = m->to;
+		return 0;
+	}
+	unmap(&job->target, m->new_size);
+	job->target = move_out(job->shell, job->size, room);
+	if (!job->target)
+		return errno;
+	unmap(&job->shell, job->size);
+	if (m->new_size > job->size &&
+	    mc_mremap(job->target, job->size, m->new_size, 0, NULL) ==
+	    MAP_FAILED) {
+		int err = errno;
+
+		unmap(&job->target, job->size);
+		return err;
+	}
+	return 0;
+}
+
+/*
+ * Empty the mapping and make the target of its shell. Returns 0 or an error
+ * number, with what there is by then in *job.
+ */
+static int make_places(struct job *job)
+{
+	char *shell = NULL, *pages = NULL;
+	int err;
+
+	err = keep_room(job);
+	if (!err)
+		err = find_places(job, &shell, &pages);
+	if (err)
+		return err;
+	job->shell = move_out(job->move->old, job->size, shell);
+	if (!job->shell)
+		return errno;
+	job->pages = move_out(job->shell, job->size, pages);
+	if (!job->pages)
+		return errno;
+	/* Another thread may have taken the places meant for them. */
+	if (in_target(job, job->shell, job->size) ||
+	    in_target(job, job->pages, job->size))
+		return EINVAL;
+	return move_shell(job);
+}
+
+/* A mapping, if there is one, goes back to the place that was kept for it. */
+static void put_back(char **from, size_t size, char *to)
+{
+	if (!*from || mc_mremap(*from, size, size, MREMAP_MAYMOVE |
+				MREMAP_FIXED, to) != MAP_FAILED)
+		return;
+	/*
+	 * Other threads have used up the mappings or the memory. What counts
+	 * are the contents. The kernel can have unmapped the place by now (if
+	 * another thread has mapped something there since, that is lost).
+	 */
+	mmap(to, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+	     MAP_FIXED_NOREPLACE, -1, 0);
+	if (mprotect(to, size, PROT_READ | PROT_WRITE) ||
+	    mprotect(*from, size, PROT_READ | PROT_WRITE))
+		return;
+	madvise(*from, size, MADV_GUARD_REMOVE);
+	save_contents(to, *from, size);
+	munmap(*from, size);
+}
+
+/* All that has been made goes; the pages are where they were. */
+static void bring_back(struct job *job)
+{
+	const struct mc_move *m = job->move;
+	char **pages = job->pages ? &job->pages : &job->shell;
+
+	release_guards(job);
+	move_pages_back(job);
+	/*
+	 * A target that was in use is left to aside, or to the next method, and
+	 * is empty until then: a hole could become another thread's.
+	 */
+	if (!job->in_use)
+		unmap(&job->target, m->new_size);
+	if (job->pages)
+		unmap(&job->shell, job->size);
+	put_back(pages, job->size, m->old);
+	put_back(&job->aside, m->new_size, m->to);
+}
+
+/* ---- the move ------------------------------------------------------------- */
+
+static enum mremap_compat_reason check_mapping(const struct mc_move *m)
+{
+	const uint64_t start = (uintptr_t)m->old;
+	struct maps_entry entry;
+	bool anonymous;
+	int found;
+
+	found = maps_find(start, &entry, &anonymous);
+	if (found < 0)
+		return reason_of(errno);
+	if (!found || !anonymous || !entry.read || !entry.write ||
+	    entry.end - start < m->old_size || (m->fixed && !m->to))
+		return MREMAP_COMPAT_UNSUITABLE;
+	if (check_lock(m->old, m->old_size))
+		return reason_of(errno);
+	return MREMAP_COMPAT_USED;
+}
+
+static int fill_target(struct job *job)
+{
+	int err;
+
+	if (job->fd < 0)
+		return copy_pages(job->target, job->pages, job->size);
+
+	if (!uffd_register(job->fd, job->target, job->size))
+		return errno;
+	err = move_pages(job->fd, job->target, job->pages, job->size,
+			 &job->done);
+	uffd_unregister(job->fd, job->target, job->size);
+	return err;
+}
+
+static enum mremap_compat_reason run(struct job *job, void **result)
+{
+	const struct mc_move *m = job->move;
+	int err;
+
+	err = make_places(job);
+	if (!err)
+		err = fill_target(job);
+	/* Cutting a mapping in two can fail, too. */
+	if (!err && munmap(m->old, m->old_size))
+		err = errno;
+	if (err) {
+		bring_back(job);
+		return reason_of(err);
+	}
+	*result = job->target;
+	release_guards(job);
+	unmap(&job->pages, job->size);
+	unmap(&job->aside, m->new_size);
+	return MREMAP_COMPAT_USED;
+}
+
+enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
+				      const struct mc_move *move,
+				      void **result)
+{
+	enum mremap_compat_reason reason;
+	struct job job = { .move = move, .fd = -1 };
+
+	job.size = move->old_size < move->new_size ? move->old_size :
+						     move->new_size;
+	reason = check_mapping(move);
+	if (reason != MREMAP_COMPAT_USED)
+		return reason;
+	if (method == MREMAP_COMPAT_UFFD_MOVE) {
+		reason = uffd_open(&job);
+		if (reason != MREMAP_COMPAT_USED)
+			return reason;
+	}
+	reason = run(&job, result);
+	close_fd(job.fd);
+	return reason;
+}

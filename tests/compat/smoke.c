@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The library in a program without libcheck, for C libraries, processors and
+ * emulators other than this machine's. Prints the probe's answers in a line
+ * ("kernel=2 uffd-move=1 copy=1 plain=1"), then tries what they promise.
+ */
+
+#define _GNU_SOURCE
+#include <mremap_compat.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHECK(what) do { \
+	if (!(what)) { \
+		printf("line %d: %s (%s)\n", __LINE__, #what, strerror(errno)); \
+		exit(1); \
+	} \
+} while (0)
+
+static size_t page;
+
+static char *map(size_t pages, int prot)
+{
+	char *p = mmap(NULL, pages * page, prot, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+static void number(char *p, size_t pages)
+{
+	for (size_t i = 0; i < pages; i++)
+		memcpy(p + i * page, &i, sizeof(i));
+}
+
+static void check(const char *p, size_t pages)
+{
+	for (size_t i = 0; i < pages; i++)
+		CHECK(!memcmp(p + i * page, &i, sizeof(i)));
+}
+
+static void move(unsigned int method, size_t pages)
+{
+	struct mremap_compat_report report;
+	char *p = map(pages, PROT_READ | PROT_WRITE);
+	char *to = map(pages, PROT_NONE);
+
+	number(p, pages);
+	errno = 0;
+	p = mremap_compat_ext(p, pages * page, pages * page,
+			      MREMAP_MAYMOVE | MREMAP_FIXED |
+			      MREMAP_RELOCATE_ANON, to, method, &report);
+	if (method != MREMAP_COMPAT_PLAIN &&
+	    mremap_compat_probe((enum mremap_compat_method)method) !=
+	    MREMAP_COMPAT_SUPPORTED) {
+		CHECK(p == MAP_FAILED && errno == EFAULT);
+		return;
+	}
+	CHECK(p == to && !errno && report.method == method);
+	check(p, pages);
+	munmap(p, pages * page);
+}
+
+int main(void)
+{
+	char *p = NULL;
+	size_t size = 0;
+
+	page = (size_t)sysconf(_SC_PAGESIZE);
+	CHECK(mremap_compat_version() == MREMAP_COMPAT_VERSION);
+	for (unsigned int m = 1; m <= MREMAP_COMPAT_PLAIN; m *= 2)
+		printf("%s=%d%c",
+		       mremap_compat_method_name((enum mremap_compat_method)m),
+		       mremap_compat_probe((enum mremap_compat_method)m),
+		       m == MREMAP_COMPAT_PLAIN ? '\n' : ' ');
+	fflush(stdout);
+	for (unsigned int m = 1; m <= MREMAP_COMPAT_PLAIN; m *= 2)
+		for (size_t pages = 1; pages < 1000; pages = pages * 3 - 1 + pages / 2)
+			move(m, pages);
+
+	p = map(3, PROT_READ | PROT_WRITE);
+	number(p, 2);
+	CHECK(mprotect(p + 2 * page, page, PROT_READ) == 0);
+	p = mremap_compat(p, 2 * page, 4 * page,
+			  MREMAP_MAYMOVE | MREMAP_RELOCATE_ANON);
+	CHECK(p != MAP_FAILED);
+	check(p, 2);
+	CHECK(mremap_compat(p, 4 * page, page, MREMAP_MAYMOVE | 32) ==
+	      MAP_FAILED && errno == EINVAL);
+
+	p = NULL;
+	for (size_t next = page; next < 200 * page; next += next / 2 + page) {
+		p = mremap_compat_realloc(p, size, next);
+		CHECK(p);
+		if (size)
+			check(p, size / page);
+		size = next / page * page;
+		number(p, size / page);
+	}
+	CHECK(!mremap_compat_realloc(p, size, 0));
+	puts("good");
+	return 0;
+}

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What becomes of the memory if a system call in the midst of a move fails. The
+ * calls that the library makes go through the wrappers here (ld --wrap, with
+ * the names that a 64-bit glibc has for them).
+ */
+
+#define _GNU_SOURCE
+#include "compat.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+
+#define RW (PROT_READ | PROT_WRITE)
+#define UFFD_MOVE MREMAP_COMPAT_UFFD_MOVE
+#define COPY MREMAP_COMPAT_COPY
+
+/* ---- failing calls ----------------------------------------------------------- */
+
+enum call { IOCTL, MADVISE, MMAP, MPROTECT, MUNMAP, OPEN, PREAD, MREMAP,
+	    USERFAULTFD, CALLS };
+
+static struct {
+	bool on;
+	enum call call;		/* which calls fail, CALLS: of any kind */
+	int nth;		/* the first that does, counted from 1 */
+	bool for_ever;		/* and all after it */
+	int err;
+	bool unmaps;		/* MREMAP: what was at the target has gone */
+	int count;		/* so far */
+} failing;
+
+static bool fails(enum call call)
+{
+	if (!failing.on || (failing.call != CALLS && failing.call != call))
+		return false;
+	failing.count++;
+	if (failing.count < failing.nth ||
+	    (failing.count > failing.nth && !failing.for_ever))
+		return false;
+	errno = failing.err;
+	return true;
+}
+
+/* As linux/userfaultfd.h of Linux 6.8 */
+struct move_request {
+	uint64_t dst, src, len, mode;
+	int64_t move;
+};
+#define UFFDIO_MOVE _IOWR(0xAA, 0x05, struct move_request)
+
+/* UFFDIO_MOVE that stops after some pages, in each direction. */
+static struct {
+	bool on;
+	size_t pages[2];	/* that are moved before it stops */
+	int err[2];		/* with this, 0: it does not stop */
+	int times[2];		/* so often, then it goes on */
+	uint64_t first_src, first_len;
+	int calls;
+} stopping;
+
+int __real_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, void *arg)
+{
+	struct move_request *move = arg;
+	uint64_t begin, done, len;
+	int back, result;
+
+	if (fails(IOCTL)) {
+		if (request == UFFDIO_MOVE)
+			move->move = -failing.err;
+		return -1;
+	}
+	if (request != UFFDIO_MOVE || !stopping.on)
+		return __real_ioctl(fd, request, arg);
+
+	if (!stopping.calls++) {
+		stopping.first_src = move->src;
+		stopping.first_len = move->len;
+	}
+	back = move->src < stopping.first_src ||
+	       move->src >= stopping.first_src + stopping.first_len;
+	begin = back ? move->dst : move->src;
+	done = begin - stopping.first_src;
+	if (!stopping.err[back] || !stopping.times[back])
+		return __real_ioctl(fd, request, arg);
+	if (done >= stopping.pages[back] * page) {
+		stopping.times[back]--;
+		move->move = -stopping.err[back];
+		errno = stopping.err[back];
+		return -1;
+	}
+	len = move->len;
+	if (done + len > stopping.pages[back] * page)
+		move->len = stopping.pages[back] * page - done;
+	result = __real_ioctl(fd, request, arg);
+	if (!result && move->len < len) {
+		errno = EAGAIN;
+		result = -1;
+	}
+	move->len = len;
+	return result;
+}
+
+int __real_madvise(void *start, size_t size, int advice);
+int __wrap_madvise(void *start, size_t size, int advice);
+int __wrap_madvise(void *start, size_t size, int advice)
+{
+	return fails(MADVISE) ? -1 : __real_madvise(start, size, advice);
+}
+
+#define WRAP_MMAP(name) \
+void *__real_##name(void *, size_t, int, int, int, off_t); \
+void *__wrap_##name(void *, size_t, int, int, int, off_t); \
+void *__wrap_##name(void *start, size_t size, int prot, int flags, int fd, \
+		    off_t offset) \
+{ \
+	return fails(MMAP) ? MAP_FAILED : \
+	       __real_##name(start, size, prot, flags, fd, offset); \
+}
+WRAP_MMAP(mmap)
+WRAP_MMAP(mmap64)
+
+int __real_mprotect(void *start, size_t size, int prot);
+int __wrap_mprotect(void *start, size_t size, int prot);
+int __wrap_mprotect(void *start, size_t size, int prot)
+{
+	return fails(MPROTECT) ? -1 : __real_mprotect(start, size, prot);
+}
+
+int __real_munmap(void *start, size_t size);
+int __wrap_munmap(void *start, size_t size);
+int __wrap_munmap(void *start, size_t size)
+{
+	return fails(MUNMAP) ? -1 : __real_munmap(start, size);
+}
+
+#define WRAP_OPEN(name) \
+int __real_##name(const char *, int, ...); \
+int __wrap_##name(const char *, int, ...); \
+int __wrap_##name(const char *file, int flags, ...) \
+{ \
+	return fails(OPEN) ? -1 : __real_##name(file, flags); \
+}
+WRAP_OPEN(open)
+WRAP_OPEN(open64)
+
+ssize_t __real_pread64(int fd, void *buffer, size_t size, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buffer, size_t size, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buffer, size_t size, off_t offset)
+{
+	return fails(PREAD) ? -1 : __real_pread64(fd, buffer, size, offset);
+}
+
+/* mremap and userfaultfd have no wrapper that the library could use. */
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+	unsigned long a[5];
+	va_list ap;
+
+	if (number == SYS_userfaultfd) {
+		va_start(ap, number);
+		a[0] = (unsigned long)va_arg(ap, int);
+		va_end(ap);
+		return fails(USERFAULTFD) ? -1 : __real_syscall(number, a[0]);
+	}
+	va_start(ap, number);
+	for (int i = 0; i < 5; i++)
+		a[i] = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (number == SYS_mremap && fails(MREMAP)) {
+		if (failing.unmaps && (a[3] & MREMAP_FIXED))
+			__real_munmap((void *)a[4], a[2]);
+		errno = failing.err;
+		return -1;
+	}
+	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4]);
+}
+
+/* ---- the memory ---------------------------------------------------------------- */
+
+enum { pages = 12 };		/* that are moved, in the midst of others */
+
+static char *old, *to, *target_content;
+static struct mremap_compat_report report;
+
+static void make(bool target_in_use)
+{
+	old = filled(pages + 2, 'a');
+	for (int i = 0; i < pages + 2; i++)
+		old[(size_t)i * page] = (char)('A' + i);
+	/* One that was never written */
+	__real_madvise(old + 5 * page, page, MADV_DONTNEED);
+	to = target_in_use ? filled(pages, 't') : map(pages, PROT_NONE);
+	target_content = target_in_use ? to : NULL;
+}
+
+static bool moved_part_is(const char *p)
+{
+	for (size_t i = 0; i < pages; i++) {
+		const char first = i == 4 ? 0 : (char)('B' + i);
+
+		for (size_t k = 0; k < page; k++)
+			if (p[i * page + k] != (!k ? first : i == 4 ? 0 : 'a'))
+				return false;
+	}
+	return true;
+}
+
+static int open_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static char *move(unsigned int methods)
+{
+	char *result;
+
+	failing.on = failing.nth > 0;
+	errno = 0;
+	result = mremap_compat_ext(old + page, pages * page, pages * page,
+				   FIXED | ANON, to, methods, &report);
+	failing.on = false;
+	return result;
+}
+
+/* Contents are where the result says, and the neighbours as they were. */
+static void check(char *result, bool exact)
+{
+	const int err = errno;
+
+	ck_assert_int_eq(old[0], 'A');
+	ck_assert_int_eq(old[(pages + 1) * page], 'A' + pages + 1);
+	if (result == MAP_FAILED) {
+		ck_assert(err == EFAULT || err == failing.err);
+		ck_assert(moved_part_is(old + page));
+		if (target_content)
+			check_filled(target_content, pages, 't');
+		if (exact)
+			ck_assert_int_eq(mappings(old, (pages + 2) * page), 1);
+	} else {
+		ck_assert_ptr_eq(result, to);
+		ck_assert(moved_part_is(to));
+		if (exact)
+			ck_assert(!is_mapped(old + page));
+	}
+}
+
+static const unsigned int method_sets[] = {
+	UFFD_MOVE, COPY, UFFD_MOVE | MREMAP_COMPAT_PLAIN,
+	COPY | MREMAP_COMPAT_PLAIN, UFFD_MOVE | COPY,
+};
+#define METHOD_SETS ((int)(sizeof(method_sets) / sizeof(*method_sets)))
+
+static const int errors[CALLS] = {
+	[IOCTL] = EINVAL, [MADVISE] = EINVAL, [MMAP] = ENOMEM,
+	[MPROTECT] = ENOMEM,
+	[MUNMAP] = ENOMEM, [OPEN] = EMFILE, [PREAD] = EIO, [MREMAP] = ENOMEM,
+	[USERFAULTFD] = EPERM,
+};
+
+/* ---- tests ---------------------------------------------------------------------- */
+
+static void setup_failures(void)
+{
+	setup();
+	/* What a kernel with the flags does is not the question here. */
+	mremap_compat_set_methods(MREMAP_COMPAT_ALL_METHODS & ~1U);
+	mremap_compat_probe(UFFD_MOVE);
+	mremap_compat_probe(COPY);
+}
+
+/* Each call fails once. */
+START_TEST(one_fails)
+{
+	const enum call call = (enum call)(_i % CALLS);
+	const unsigned int set = method_sets[_i / CALLS];
+	int points = 0;
+
+	for (int in_use = 0; in_use < 2; in_use++) {
+		for (int nth = 1; ; nth++) {
+			const int files = open_files();
+			long before;
+			char *result;
+
+			make(in_use);
+			before = mapped_pages();
+			failing.call = call;
+			failing.nth = nth;
+			failing.for_ever = false;
+			failing.err = errors[call];
+			failing.count = 0;
+			result = move(set);
+			ck_assert_int_lt(nth, 100);
+			check(result, call != MUNMAP);
+			/* A failed munmap() must leave something. */
+			if (call != MUNMAP)
+				ck_assert_int_eq(mapped_pages(), before -
+						 (result == to ? pages : 0));
+			ck_assert_int_eq(open_files(), files);
+			if (failing.count < nth)
+				break;
+			points++;
+		}
+	}
+	/* Which of them the method makes */
+	if (mremap_compat_probe(UFFD_MOVE) == MREMAP_COMPAT_SUPPORTED &&
+	    (set & UFFD_MOVE) && call != PREAD && !(set & COPY))
+		ck_assert_int_gt(points, 0);
+}
+END_TEST
+
+/* From one call on, all of a kind fail. */
+START_TEST(all_fail_from_one_on)
+{
+	const enum call call = (enum call)(_i % CALLS);
+	const unsigned int set = method_sets[_i / CALLS];
+
+	/* Where there is a kernel's error in between, and no PLAIN after it. */
+	failing.unmaps = call == MREMAP && !(set & MREMAP_COMPAT_PLAIN);
+	for (int nth = 1; ; nth++) {
+		char *result;
+
+		make(nth % 2);
+		failing.call = call;
+		failing.nth = nth;
+		failing.for_ever = true;
+		failing.err = errors[call];
+		failing.count = 0;
+		result = move(set);
+		check(result, false);
+		if (failing.count < nth)
+			break;
+	}
+}
+END_TEST
+
+/* Memory that cannot be read must not be fatal either. */
+START_TEST(nothing_can_be_put_back)
+{
+	for (int nth = 2; nth < 5; nth++) {
+		make(false);
+		failing.call = MREMAP;
+		failing.nth = nth;
+		failing.for_ever = true;
+		failing.err = ENOMEM;
+		failing.count = 0;
+		ck_assert_ptr_eq(move(COPY), MAP_FAILED);
+		ck_assert_int_eq(report.reason[2], MREMAP_COMPAT_NO_RESOURCES);
+		ck_assert(moved_part_is(old + page));
+	}
+}
+END_TEST
+
+static void stop(size_t forward, int err, int times, size_t back, int back_err)
+{
+	stopping.pages[0] = forward;
+	stopping.err[0] = err;
+	stopping.times[0] = times;
+	stopping.pages[1] = back;
+	stopping.err[1] = back_err;
+	stopping.times[1] = 1000;
+	stopping.calls = 0;
+	stopping.on = true;
+}
+
+static bool has_uffd(void)
+{
+	return mremap_compat_probe(UFFD_MOVE) == MREMAP_COMPAT_SUPPORTED;
+}
+
+/* A move in parts goes on. */
+START_TEST(goes_on)
+{
+	static const int errors_to_bear[] = { EAGAIN, EBUSY };
+
+	for (size_t k = 0; has_uffd() && k <= pages; k++) {
+		make(k % 2);
+		stop(k, errors_to_bear[_i], _i ? 1 : 60, 0, 0);
+		ck_assert_ptr_eq(move(UFFD_MOVE), to);
+		check(to, true);
+	}
+}
+END_TEST
+
+/* One that gets no further is undone, the pages that have gone come back. */
+START_TEST(undone)
+{
+	static const struct {
+		int err;
+		enum mremap_compat_reason reason;
+	} ends[] = {
+		{ EAGAIN, MREMAP_COMPAT_BUSY },
+		{ EBUSY, MREMAP_COMPAT_BUSY },
+		{ EEXIST, MREMAP_COMPAT_BUSY },
+		{ EFAULT, MREMAP_COMPAT_UNSUITABLE },
+		{ ENOMEM, MREMAP_COMPAT_NO_RESOURCES },
+	};
+
+	for (size_t k = 0; has_uffd() && k < pages; k++) {
+		for (size_t back = 0; back <= k; back++) {
+			const int files = open_files();
+			long before;
+
+			make((k + back) % 2);
+			before = mapped_pages();
+			stop(k, ends[_i].err, 1000, back, EAGAIN);
+			ck_assert_ptr_eq(move(UFFD_MOVE), MAP_FAILED);
+			ck_assert_int_eq(errno, EFAULT);
+			ck_assert_int_eq(report.reason[1], ends[_i].reason);
+			check(MAP_FAILED, true);
+			ck_assert_int_eq(mapped_pages(), before);
+			ck_assert_int_eq(open_files(), files);
+			/* EAGAIN has a limit. */
+			ck_assert_int_lt(stopping.calls, 200);
+		}
+		make(false);
+		stop(k, ends[_i].err, 1000, 0, 0);
+		ck_assert_ptr_eq(move(UFFD_MOVE | MREMAP_COMPAT_PLAIN), to);
+		ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
+		check(to, true);
+	}
+}
+END_TEST
+
+/* Everywhere that it could fail, a probe knows nothing or knows the truth. */
+START_TEST(probing)
+{
+	const enum call call = (enum call)_i;
+
+	for (int nth = 1; nth < 30; nth++) {
+		for (unsigned int method = 1; method <= 8; method *= 2) {
+			const int files = open_files();
+			const long before = mapped_pages();
+
+			/* Forget the answers, in a child. */
+			failing.call = call;
+			failing.nth = nth;
+			failing.for_ever = nth % 2;
+			failing.err = ENOMEM;
+			failing.count = 0;
+			failing.on = true;
+			errno = ENOTTY;
+			mremap_compat_probe((enum mremap_compat_method)method);
+			failing.on = false;
+			ck_assert_int_eq(errno, ENOTTY);
+			ck_assert_int_eq(open_files(), files);
+			if (call != MUNMAP)
+				ck_assert_int_eq(mapped_pages(), before);
+		}
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("compat_failures");
+	TCase *calls = tcase_create("calls");
+	TCase *probe = tcase_create("probe");
+
+	tcase_add_checked_fixture(calls, setup_failures, NULL);
+	tcase_set_timeout(calls, 60);
+	tcase_add_loop_test(calls, one_fails, 0, CALLS * METHOD_SETS);
+	tcase_add_loop_test(calls, all_fail_from_one_on, 0,
+			    CALLS * METHOD_SETS);
+	tcase_add_test(calls, nothing_can_be_put_back);
+	tcase_add_loop_test(calls, goes_on, 0, 2);
+	tcase_add_loop_test(calls, undone, 0, 5);
+	suite_add_tcase(s, calls);
+
+	tcase_add_checked_fixture(probe, setup, NULL);
+	tcase_add_loop_test(probe, probing, 0, CALLS);
+	suite_add_tcase(s, probe);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(suite());
+}

@@ -1,0 +1,227 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Our own manual pages: clean, as complete as the header and the tools' help,
+# and the example of mremap_compat(3) works.
+
+set -euo pipefail
+top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+# shellcheck source=tests/tap.sh
+. "$top/tests/tap.sh"
+
+build=$(realpath -m -- "${RELOCATE_BUILD:-build}")
+cc=${CC:-gcc}
+cxx=${CXX:-g++}
+header=$top/compat/mremap_compat.h
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+cd "$work"
+unset MREMAP_COMPAT_METHODS
+
+# As they are installed: what .so names counts from the top of such a tree.
+pages=() aliases=()
+for file in "$top"/man/*.[1-9]; do
+	section=man${file##*.}
+	mkdir -p "$section"
+	cp "$file" "$section/"
+	if [[ $(head -c 3 "$file") == .so ]]; then
+		aliases+=("$section/${file##*/}")
+	else
+		pages+=("$section/${file##*/}")
+	fi
+done
+
+# text PAGE: what a terminal shows, with no word divided
+text() { groff -man -t -Tascii -P-cbou -rHY=0 "$1"; }
+section() { # PAGE NAME
+	text "$1" | awk -v name="$2" '$0 == name { on = 1; next } /^[A-Z]/ { on = 0 } on'
+}
+flat() { tr -s ' \n' ' ' | sed 's/^ //; s/ $//'; }
+
+# ---- the pages -------------------------------------------------------------------
+
+if ! command -v groff >/dev/null; then
+	echo '1..0 # SKIP no groff'
+	exit 0
+fi
+
+tap_is "$(printf '%s\n' "${pages[@]}" | sort)" 'man1/relocate-doctor.1
+man1/vmafrag.1
+man3/mremap_compat.3
+man7/relocate-anon.7' 'our pages'
+
+version=$(sed -n 's/^AC_INIT(\[[^]]*\], \[\([^]]*\)\])$/\1/p' "$top/configure.ac")
+for page in "${pages[@]}"; do
+	name=${page##*/}
+	if command -v mandoc >/dev/null; then
+		tap_run "$name: mandoc -T lint has nothing to say" mandoc -T lint -W warning "$page"
+	else
+		skip "$name: mandoc -T lint has nothing to say" 'no mandoc'
+	fi
+	tap_is "$(groff -man -t -Tutf8 -ww -z "$page" 2>&1)" '' "$name: groff -ww has nothing to say"
+	tap_is "$(grep -n '[[:blank:]]$' "$page" || :)" '' "$name: no blanks at the end of a line"
+	tap_is "$(text "$page" | awk 'length > 80')" '' "$name: no line is wider than 80 columns"
+	tap_like "$(grep '^\.TH' "$page")" "^\.TH ${name%.*} ${name##*.} [0-9-]{10} \"relocate-anon $version\"$" \
+		"$name: name, section and version"
+	tap_is "$(grep -c '^\.\\" SPDX-License-Identifier: GPL-2.0-or-later$' "$page")" 1 "$name: licence"
+
+	# References to our own pages lead somewhere
+	broken=
+	while read -r other number; do
+		case $other in
+		mremap_compat* | relocate* | vmafrag)
+			[[ -e man$number/$other.$number ]] || broken+=" $other($number)" ;;
+		esac
+	done < <(text "$page" | grep -oE '[a-z_-]+\([1-9]\)' | tr '()' '  ')
+	tap_is "$broken" '' "$name: there are the pages of ours that it refers to"
+done
+
+# ---- mremap_compat(3) and the header ---------------------------------------------
+
+page=man3/mremap_compat.3
+mapfile -t functions < <(sed -n '/global:/,/local:/s/^[	 ]*\([a-z_]*\);.*/\1/p' \
+	"$top/compat/libmremap_compat.map")
+tap_is "$(section "$page" NAME | flat | sed 's/ - .*//' | tr -d ',' | tr ' ' '\n' | sort)" \
+	"$(printf '%s\n' "${functions[@]}" | sort)" 'NAME names the functions of the library'
+tap_is "$(printf '%s\n' "${aliases[@]}" "$page" | sort)" \
+	"$(printf 'man3/%s.3\n' "${functions[@]}" | sort)" 'each has a page'
+tap_is "$(cat -- "${aliases[@]}" </dev/null | sort -u)" ".so $page" 'which is that of all'
+if command -v man >/dev/null; then
+	got=
+	for function in "${functions[@]}"; do
+		got+=" $(MANWIDTH=80 man -M "$work" 3 "$function" 2>&1 | cksum | tr ' ' :)"
+	done
+	tap_is "$(tr ' ' '\n' <<<"$got" | grep . | sort -u)" \
+		"$(MANWIDTH=80 man -M "$work" 3 mremap_compat 2>&1 | cksum | tr ' ' :)" 'as man finds it'
+	tap_like "$(MANWIDTH=80 man -M "$work" 3 mremap_compat 2>/dev/null | head -n 3)" '^mremap_compat\(3\)' 'and shows it'
+else
+	skip 'as man finds it' 'no man'
+	skip 'and shows it' 'no man'
+fi
+
+# Comments and directives go, each declaration of a function is a line.
+prototypes() {
+	sed -e 's,/\*.*\*/,,' -e '/\/\*/,/\*\//d' -e '/^ *#.*\\$/,/[^\\]$/d' -e '/^ *#/d' -e 's/extern "C" {//' |
+		tr '\n\t' '  ' | sed -e 's/{[^}]*}//g' | tr ';' '\n' | tr -s ' ' |
+		sed -e 's/^ //' -e 's/\* \([a-z]\)/*\1/g' -e 's/ \([,)]\)/\1/g' | grep '(' | sort
+}
+tap_is "$(section "$page" SYNOPSIS | prototypes)" "$(prototypes <"$header")" \
+	"SYNOPSIS declares what the header does"
+
+shown=$(text "$page" | flat)
+absent=
+while read -r constant; do
+	grep -qw -- "$constant" <<<"$shown" || absent+=" $constant"
+done < <(grep -oE '\bMREMAP_[A-Z_]*[A-Z]\b' "$header" | grep -vE '_COMPAT(_H)?$' | sort -u)
+tap_is "$absent" '' 'all constants of the header are there'
+values=$(sed -nE -e 's/^	(MREMAP_[A-Z_]+) = ([0-9]+).*/\1 (\2/p' \
+	-e 's/^# ?define (MREMAP_[A-Z_]+(ANON|METHODS|MAX)) ([0-9]+).*/\1 (\3/p' "$header")
+absent=
+while read -r value; do
+	grep -qF -- "$value" <<<"$shown" || absent+=" $value)"
+done <<<"$values"
+tap_is "$(wc -l <<<"$values") $absent" '22 ' 'and their values'
+
+errors=$(grep -oE '\bE[A-Z]{3,}\b' "$header" | sort -u)
+tap_is "$(section "$page" ERRORS | grep -oE '\bE[A-Z]{3,}\b' | sort -u)" "$errors" \
+	'ERRORS has the errors of the header and no others'
+
+cat >names.c <<'PROG'
+#include <mremap_compat.h>
+#include <stdio.h>
+
+/* The names of all methods; then the first that works. */
+int main(void)
+{
+	const char *first = NULL;
+
+	for (int bit = 1; bit < MREMAP_COMPAT_ALL_METHODS; bit *= 2) {
+		const enum mremap_compat_method method = bit;
+
+		puts(mremap_compat_method_name(method));
+		if (!first && mremap_compat_probe(method) == MREMAP_COMPAT_SUPPORTED)
+			first = mremap_compat_method_name(method);
+	}
+	return !first || puts(first) < 0;
+}
+PROG
+tap_run 'a program that prints the names of the methods' \
+	"$cc" -Wall -Wextra -Werror -I"$top/compat" -o names names.c "$top"/compat/*.c
+names=$(./names)
+absent=
+for name in $(head -n 4 <<<"$names"); do
+	grep -qF -- "\"$name\")" <<<"$shown" || absent+=" $name"
+done
+tap_is "$(wc -l <<<"$names")$absent" 5 'which the page has'
+
+# ---- the example ------------------------------------------------------------------
+
+# As a reader of the page would copy it
+text "$page" | sed -n '/^ *#include <mremap_compat.h>/,/^[A-Z]/p' |
+	awk '/^ *#include <stdio.h>/ { on = 1; print "#include <mremap_compat.h>" } /^[A-Z]/ { on = 0 } on' |
+	sed 's/^       //' >example.c
+cp example.c example.cc
+strict=(-O2 -Wall -Wextra -Werror "-I$top/compat")
+for file in "$top"/compat/*.c; do
+	"$cc" -std=c11 -O2 -c -o "$(basename "$file" .c).part.o" "$file"
+done
+tap_run 'the example compiles without warnings' "$cc" "${strict[@]}" -o example example.c ./*.part.o
+tap_run 'as an older C standard allows' "$cc" -std=gnu99 -pedantic "${strict[@]}" -o example99 example.c ./*.part.o
+if command -v "$cxx" >/dev/null; then
+	tap_run 'and as C++' "$cxx" "${strict[@]}" -o examplexx example.cc ./*.part.o
+else
+	skip 'and as C++' "no $cxx"
+fi
+
+# after COMMAND: the lines that the page shows below a command
+after() {
+	section "$page" EXAMPLES | sed 's/^ *//' | awk -v command="\$ $1" \
+		'$0 == command { on = 1; next } /^\$/ || !NF { on = 0 } on'
+}
+relocated=$(after ./a.out)
+plain=$(after 'MREMAP_COMPAT_METHODS=plain ./a.out')
+works=$(tail -n 1 <<<"$names")
+wanted=${relocated/method: uffd-move/method: $works}
+[[ $works != plain ]] || wanted=$plain
+tap_like "$relocated / $plain" $'^before: .*method: uffd-move / before: .*method: plain$' 'the page shows what it prints'
+tap_is "$(./example 2>&1)" "$wanted" "which it does, here by $works"
+tap_is "$(MREMAP_COMPAT_METHODS=plain ./example 2>&1)" "$plain" 'and with MREMAP_COMPAT_METHODS=plain'
+if [[ $(MREMAP_COMPAT_METHODS=copy ./names | tail -n 1) == copy ]]; then
+	tap_is "$(MREMAP_COMPAT_METHODS=copy ./example 2>&1)" "${relocated/uffd-move/copy}" 'and by copy'
+else
+	skip 'and by copy' 'it does not work here'
+fi
+
+# ---- relocate-anon(7) and the tools ------------------------------------------------
+
+shown=$(text man7/relocate-anon.7 | flat)
+absent=
+for word in MREMAP_RELOCATE_ANON MREMAP_MUST_RELOCATE_ANON vm.max_map_count \
+	glibc.malloc.mremap_relocate glibc.malloc.mremap_relocate_max relocate-run \
+	libmremap_compat_preload.so MREMAP_COMPAT_PRELOAD=relocate MREMAP_COMPAT_METHODS \
+	mremap_relocate mremap_relocate_fallback mremap_relocate_folio \
+	$(head -n 4 <<<"$names"); do
+	grep -qwF -- "$word" <<<"$shown" || absent+=" $word"
+done
+tap_is "$absent" '' 'relocate-anon(7) names the parts'
+counters=$(grep -hoE '"mremap_relocate[a-z_]*"' "$top"/kernel/patches/*.patch | tr -d '"' | sort -u)
+tap_is "$(section man7/relocate-anon.7 DESCRIPTION | sed -n 's/^ \{7\}\(mremap_relocate[a-z_]*\)$/\1/p' | sort)" \
+	"$counters" "and the kernel's counters"
+# shellcheck disable=SC2016 # in backquotes
+tunables=$(sed -n 's/^- `\(glibc\.malloc\.[a-z_]*\)`.*/\1/p' "$top/glibc-patches/README.md" | sort)
+tap_is "$(section man7/relocate-anon.7 DESCRIPTION | sed -n 's/^ \{7\}\(glibc\.malloc\.[a-z_]*\)$/\1/p' | sort)" \
+	"$tunables" "and glibc's tunables"
+
+for tool in vmafrag relocate-doctor; do
+	title="$tool(1) has the options that --help has"
+	if [[ ! -x $build/compat/$tool ]]; then
+		skip "$title" "no $build/compat/$tool"
+	elif [[ ! -e man1/$tool.1 ]]; then
+		not_ok "$title" 'no such page'
+	else
+		options() { grep -oE -- '(^|[^a-z-])--?[a-z][a-z-]*' | grep -oE -- '--?[a-z][a-z-]*' | sort -u; }
+		tap_is "$(text "man1/$tool.1" | options | comm -13 - <("$build/compat/$tool" --help | options))" \
+			'' "$title"
+	fi
+done
+tap_end

@@ -1,0 +1,681 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# vmafrag(1): options, what it counts in real processes, its formats, and the
+# processes that it may not or cannot read.
+
+set -euo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+top=$(cd -- "$here/../.." && pwd -P)
+# shellcheck source-path=SCRIPTDIR source=../tap.sh
+. "$here/../tap.sh"
+
+cc=${CC:-gcc}
+work=$(mktemp -d)
+chmod 755 "$work"	# for other users
+started=()
+# Ends what this script has started, and removes its files.
+# shellcheck disable=SC2317 # by the trap
+clean_up() {
+	local pid
+	for pid in "${started[@]}"; do
+		kill "$pid" 2>/dev/null || :
+		wait "$pid" 2>/dev/null || :
+	done
+	rm -rf -- "$work"
+}
+trap clean_up EXIT
+
+vmafrag=$work/vmafrag
+built=${RELOCATE_BUILD:-build}/compat/vmafrag
+if [[ -x $built ]]; then
+	cp -- "$built" "$vmafrag"
+	ok 'vmafrag is built'
+else
+	tap_run 'vmafrag compiles' "$cc" -std=c11 -O2 -Wall -Wextra -Werror -I"$top/compat" -o "$vmafrag" \
+		"$top"/compat/tools/{vmafrag,fragments,picture,text}.c "$top/compat/maps.c"
+fi
+
+# A process with COUNT mappings of a page each that touch; every EVERYth of them
+# is read only, if that is not 0.  It has the given name, says "ready", and
+# waits for a line to end, or with "exec" to execute cat.
+cat >"$work/maker.c" <<'END'
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	size_t count = strtoul(argv[1], NULL, 10), every = strtoul(argv[2], NULL, 10);
+	size_t page = sysconf(_SC_PAGESIZE), size = count * page;
+	char *area = mmap(NULL, 2 * size + 3 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *source = area + page, *target = source + size + page;
+
+	if (area == MAP_FAILED || mprotect(source, size, PROT_READ | PROT_WRITE))
+		return 1;
+	madvise(source, size, MADV_NOHUGEPAGE);
+	memset(source, 1, size);
+	for (size_t i = 0; i < count; i++) {
+		char *to = target + size - (i + 1) * page;
+
+		if (mremap(source + i * page, page, page, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+			return 1;
+		if (every && i % every == 0 && mprotect(to, page, PROT_READ))
+			return 1;
+	}
+	prctl(PR_SET_NAME, argv[3]);
+	if (argc > 4 && !strcmp(argv[4], "undumpable"))
+		prctl(PR_SET_DUMPABLE, 0);
+	puts("ready");
+	fflush(stdout);
+	if (argc > 4 && !strcmp(argv[4], "exec")) {
+		getchar();
+		execlp("cat", "cat", (char *)NULL);
+	}
+	return getchar() < 0;
+}
+END
+tap_run 'a program to look at compiles' "$cc" -O1 -Wall -o "$work/maker" "$work/maker.c"
+
+# As an older kernel: no pidfd_open(2), and no ioctl(2) that it would answer.
+cat >"$work/older.c" <<'END'
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		return 77;
+	execv(argv[1], argv + 1);
+	return 77;
+}
+END
+tap_run 'a program that plays an older kernel compiles' "$cc" -O1 -Wall -o "$work/older" "$work/older.c"
+
+# To be preloaded: calls that fail, or do nothing, as $TEST_CALL names them.
+cat >"$work/failing.c" <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static bool is_wanted(const char *name)
+{
+	const char *wanted = getenv("TEST_CALL");
+
+	errno = ENOMEM;
+	return wanted && !strcmp(wanted, name);
+}
+
+void *mmap(void *p, size_t size, int prot, int flags, int fd, off_t offset)
+{
+	if (prot == PROT_NONE && is_wanted("mmap"))
+		return MAP_FAILED;
+	return (void *)syscall(SYS_mmap, p, size, prot, flags, fd, offset);
+}
+
+int mprotect(void *p, size_t size, int prot)
+{
+	return is_wanted("mprotect") ? -1 : (int)syscall(SYS_mprotect, p, size, prot);
+}
+
+void *mremap(void *p, size_t old, size_t new, int flags, ...)
+{
+	va_list ap;
+	void *to;
+
+	va_start(ap, flags);
+	to = va_arg(ap, void *);
+	va_end(ap);
+	if (is_wanted("no move"))
+		return to;
+	return is_wanted("mremap") ? MAP_FAILED : (void *)syscall(SYS_mremap, p, old, new, flags, to);
+}
+
+void *realloc(void *p, size_t size)
+{
+	static void *(*next)(void *, size_t);
+
+	if (is_wanted("realloc"))
+		return NULL;
+	if (!next)
+		next = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
+	return next(p, size);
+}
+END
+tap_run 'calls that fail compile' "$cc" -O1 -Wall -fPIC -shared -o "$work/failing.so" "$work/failing.c" -ldl
+
+# start COMMAND...: its number is then in $pid; input for it in descriptor $to.
+start() {
+	local line
+	rm -f "$work/in" "$work/out"
+	mkfifo "$work/in" "$work/out"
+	"$@" <"$work/in" >"$work/out" &
+	pid=$!
+	started+=("$pid")
+	exec {to}>"$work/in"
+	read -r line <"$work/out" && [[ $line == ready ]]
+}
+# finish PID TO: end one of them, if it has not yet.
+finish() {
+	local descriptor=$2 one left=()
+	kill "$1" 2>/dev/null || :
+	wait "$1" 2>/dev/null || :
+	exec {descriptor}>&-
+	# The number may be another's from now on.
+	for one in "${started[@]}"; do
+		[[ $one == "$1" ]] || left+=("$one")
+	done
+	started=("${left[@]}")
+}
+
+# An own count: mappings, anonymous ones, separate neighbours, runs, longest run.
+awk_count() {
+	awk '
+	{
+		split($1, range, "-")
+		name = ""
+		for (i = 6; i <= NF; i++)
+			name = name " " $i
+		if (name == " [vsyscall]")
+			next
+		mappings++
+		anon = $2 ~ /p$/ && $5 == "0" && (name == "" || name == " [heap]" || name ~ /^ \[anon:/)
+		kind = $2 name
+		anonymous += anon
+		if (anon && last_anon && range[1] == last_end && kind == last_kind) {
+			separate++
+			run++
+			if (run == 2)
+				runs++
+			if (run > longest)
+				longest = run
+		} else {
+			run = 1
+		}
+		last_anon = anon
+		last_end = range[2]
+		last_kind = kind
+	}
+	END { print mappings + 0, anonymous + 0, separate + 0, runs + 0, longest + 0 }' "/proc/$1/maps"
+}
+# json FILE-or-TEXT KEY...: values of one object.
+json() {
+	python3 -c '
+import json, sys
+o = json.loads(sys.argv[1])
+print(*[o[k] for k in sys.argv[2:]])' "$@" 2>&1
+}
+counts=(mappings anonymous separate_neighbours runs longest_run)
+# table TEXT: the same figures from the table.
+table() {
+	awk '
+	/^mappings / { mappings = $2 }
+	/^private anonymous / { anonymous = $3 }
+	/^separate neighbours / { separate = $3; runs = $5 + 0; longest = $10 + 0 }
+	END { print mappings, anonymous, separate, runs, longest }' <<<"$1"
+}
+well_formed() {
+	python3 -c '
+import sys, xml.dom.minidom
+d = xml.dom.minidom.parse(sys.argv[1]).documentElement
+assert d.tagName == "svg" and d.namespaceURI == "http://www.w3.org/2000/svg", d
+assert d.getAttribute("version") == "1.1"
+x, y, w, h = map(int, d.getAttribute("viewBox").split())
+assert (x, y) == (0, 0) and w == 1000 and h == int(d.getAttribute("height"))
+for r in d.getElementsByTagName("rect"):
+    a = {k: int(r.getAttribute(k)) for k in ("x", "y", "width", "height")}
+    assert a["x"] >= 20 and a["x"] + a["width"] <= w - 20 and a["width"] > 0, a
+    assert a["y"] >= 0 and a["y"] + a["height"] <= h and a["height"] > 0, a
+for kind in ("separate neighbours", "anonymous", "file or shared", "gap"):
+    assert kind in [t.firstChild.data for t in d.getElementsByTagName("text")], kind
+print(d.getElementsByTagName("title")[0].firstChild.data)' "$1" 2>&1
+}
+
+# ---- options ----------------------------------------------------------------
+
+capture "$vmafrag" --help
+tap_is "$status,$err" 0, '--help succeeds'
+tap_like "$out" '^Usage: vmafrag .*--watch.*--json.*--svg FILE.*--self-test.*--version' '--help names the options'
+tap_like "$out" 'other reasons.*smaps.*estimate' '--help says what the figures do not say'
+tap_is "$(awk 'length > 80' <<<"$out")" '' '--help is no wider than 80 columns'
+capture "$vmafrag" --version
+version=$(awk '$2 ~ /^MREMAP_COMPAT_VERSION_(MAJOR|MINOR|PATCH)$/ { v = v "." $3 } END { print substr(v, 2) }' \
+	"$top/compat/mremap_compat.h")
+tap_is "$status,$err,$out" "0,,vmafrag (relocate-anon) $version"$'\n' '--version prints the version of the header'
+
+usage() {
+	capture "$vmafrag" "$@"
+	if [[ $status == 2 && -z $out && $err == vmafrag:\ *"Try 'vmafrag --help'"* ]]; then
+		ok "wrong usage: $*"
+	else
+		not_ok "wrong usage: $*" "status $status"$'\n'"$out$err"
+	fi
+}
+usage
+for word in 0 00 -- -5 abc 12x 0x10 +5 ' 5' '' 1.5 2147483648 4294967297 99999999999999999999; do
+	usage "$word"
+done
+usage -- -5
+usage 1 2
+usage --nonsense 1
+usage -x 1
+for word in 0 -1 x '' 1e3 nan inf 0x1 1.2.3 . 0.0001 86401 99999999999999999999; do
+	usage "--watch=$word" 1
+done
+usage --json=1 1
+usage --svg
+usage --svg "$work/x.svg" --watch 1
+usage --watch
+usage --self-test 1
+usage --self-test --json
+usage --self-test --watch
+usage --self-test --svg "$work/x.svg"
+tap_true 'wrong usage writes no file' test ! -e "$work/x.svg"
+
+# ---- self-test --------------------------------------------------------------
+
+capture "$vmafrag" --self-test
+tap_is "$status,$err" 0, 'the self-test succeeds'
+tap_like "$out" 'before, text: 1 mappings, 0 separate.*after, text: 64 mappings, 63 separate.*self-test: ok' \
+	'the self-test counts 64 neighbours'
+for call in mmap mprotect mremap; do
+	capture env LD_PRELOAD="$work/failing.so" TEST_CALL=$call "$vmafrag" --self-test
+	tap_is "$status,$err" "1,vmafrag: self-test: $call: Cannot allocate memory"$'\n' "the self-test without $call()"
+done
+capture env LD_PRELOAD="$work/failing.so" TEST_CALL='no move' "$vmafrag" --self-test
+tap_like "$status,$out" '^1,.*before, text: 1 mappings, 0 separate neighbours
+.*after, text: 0 mappings.*: WRONG
+self-test: FAILED' 'the self-test fails where nothing moves'
+
+# ---- figures ----------------------------------------------------------------
+
+sleep 1000 &
+sleeper=$!
+started+=("$sleeper")
+for _ in {1..100}; do	# until it is sleep, no more this shell
+	[[ $(</proc/$sleeper/comm) == sleep && $(</proc/$sleeper/wchan) != 0 ]] && break
+	sleep 0.02
+done
+sleep 0.2
+capture "$vmafrag" "$sleeper"
+tap_is "$status,$err" 0, 'a sleeping process can be looked at'
+tap_is "$(table "$out")" "$(awk_count "$sleeper")" 'sleep: figures as awk finds them'
+tap_like "$out" "^process +$sleeper \(sleep\)" 'the table names the process'
+
+# look NAME: compare all formats for process $pid.
+look() {
+	local wanted object
+	wanted=$(awk_count "$pid")
+	capture "$vmafrag" "$pid"
+	tap_is "$status,$err" 0, "$1: table, status"
+	tap_is "$(table "$out")" "$wanted" "$1: the table has the figures that awk finds"
+	tap_is "$(awk 'length > 80' <<<"$out")" '' "$1: the table is no wider than 80 columns"
+	capture "$vmafrag" --json "$pid"
+	tap_is "$status,$err" 0, "$1: JSON, status"
+	object=$out
+	tap_run "$1: JSON is well-formed" python3 -m json.tool <(printf %s "$object")
+	tap_is "$(wc -l <<<"${object%$'\n'}")" 1 "$1: JSON is one line"
+	tap_is "$(json "$object" "${counts[@]}")" "$wanted" "$1: JSON has the same figures"
+	tap_is "$(json "$object" pid max_map_count)" "$pid $(</proc/sys/vm/max_map_count)" "$1: process and limit in JSON"
+	tap_run "$1: figures that follow from others" python3 -c '
+import json, sys
+o = json.loads(sys.argv[1])
+s = o["object_sizes"]
+assert o["mappings_if_merged"] == o["mappings"] - o["separate_neighbours"]
+assert o["percent"] == float("%.1f" % (100 * o["mappings"] / o["max_map_count"])), o["percent"]
+least = o["separate_neighbours"] * (s["vm_area_struct"] + s["anon_vma_chain"])
+assert o["kernel_bytes_min"] == least
+assert o["kernel_bytes_max"] == least + o["separate_neighbours"] * s["anon_vma"]
+assert s["source"] in ("slabinfo", "default")
+assert s["source"] == "slabinfo" or (s["vm_area_struct"], s["anon_vma"], s["anon_vma_chain"]) == (192, 104, 64)' \
+		"$object"
+	capture "$vmafrag" --svg "$work/$1.svg" "$pid"
+	tap_is "$status,$err" 0, "$1: SVG, status"
+	tap_like "$(well_formed "$work/$1.svg")" "^Address space of process $pid \(" "$1: SVG is well-formed"
+	tap_true "$1: SVG is small ($(wc -c <"$work/$1.svg") bytes)" test "$(wc -c <"$work/$1.svg")" -lt 150000
+}
+
+start "$work/maker" 200 0 few
+few=$pid few_to=$to
+look few
+tap_is "$(json "$("$vmafrag" --json "$pid")" command separate_neighbours longest_run)" 'few 199 200' \
+	'few: 200 mappings are 199 separate neighbours'
+tap_like "$(<"$work/few.svg")" ', 200 mappings, 199 of them separate neighbours<' 'few: SVG shows the run'
+capture "$vmafrag" --svg "$work/with.svg" --json "$pid"
+tap_is "$status,$err,$(json "$out" pid)" "0,,$pid" 'JSON and SVG go together'
+tap_true 'and give the same picture' cmp "$work/few.svg" "$work/with.svg"
+capture "$vmafrag" "$pid" --json
+tap_is "$status,$(json "$out" pid)" "0,$pid" 'options may follow the PID'
+
+start "$work/maker" 300 7 mixed
+look mixed
+capture "$work/older" "$vmafrag" --json "$pid"
+tap_is "$status,$(json "$out" "${counts[@]}")" "0,$(awk_count "$pid")" 'mixed: the same figures on an older kernel'
+capture "$work/older" "$vmafrag" --self-test
+tap_is "$status,$(grep -c ', text: ' <<<"$out"),$(grep -c PROCMAP <<<"$out")" 0,2,0 'the self-test on an older kernel'
+tap_true 'mixed: several runs' test "$(json "$("$vmafrag" --json "$pid")" runs)" -ge 42
+finish "$pid" "$to"
+
+limit=$(</proc/sys/vm/max_map_count)
+if ((limit >= 20000)); then
+	start "$work/maker" 12000 0 many
+	look many
+	finish "$pid" "$to"
+	start "$work/maker" 12000 2 scattered
+	look scattered
+	finish "$pid" "$to"
+else
+	skip 'many' "vm.max_map_count is $limit"
+fi
+
+# A name that would be something else in each format.
+start "$work/maker" 3 0 $'<"\e[1m&\\\xff\'>'
+capture "$vmafrag" --json "$pid"
+tap_is "$(json "$out" command)" $'<"\e[1m&\\\xef\xbf\xbd\'>' 'a strange name in JSON'
+capture "$vmafrag" --svg "$work/strange.svg" "$pid"
+tap_is "$status,$(grep -c $'[\e\xff]' <<<"$out")" '0,0' 'a strange name cannot reach the terminal'
+tap_is "$(well_formed "$work/strange.svg")" \
+	"Address space of process $pid (<\""$'\xef\xbf\xbd'"[1m&\\"$'\xef\xbf\xbd'"'>)" 'a strange name in SVG'
+finish "$pid" "$to"
+
+# ---- errors -----------------------------------------------------------------
+
+capture "$vmafrag" --svg /nonexistent/x.svg "$few"
+tap_is "$status,$err" '1,vmafrag: cannot write /nonexistent/x.svg: No such file or directory'$'\n' 'no place for the SVG'
+capture "$vmafrag" --svg /dev/full "$few"
+tap_is "$status,$err" '1,vmafrag: cannot write /dev/full: No space left on device'$'\n' 'no room for the SVG'
+# shellcheck disable=SC2317 # through capture
+to_full() { "$@" >/dev/full; }
+capture to_full "$vmafrag" "$few"
+tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' 'no room for the table'
+capture to_full timeout 10 "$vmafrag" --watch=0.1 "$few"
+tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' '--watch: no room ends it'
+
+bash -c 'exit 0' &
+gone=$!
+wait "$gone"
+capture "$vmafrag" --svg "$work/gone.svg" "$gone"
+tap_is "$status,$out,$err" "1,,vmafrag: there is no process $gone"$'\n' 'a process that has ended'
+tap_true 'leaves no picture' test ! -e "$work/gone.svg"
+capture "$vmafrag" --watch "$gone"
+tap_is "$status,$out,$err" "1,,vmafrag: there is no process $gone"$'\n' '--watch: a process that has ended'
+capture "$vmafrag" 2147483647
+tap_is "$status,$out,$err" '1,,vmafrag: there is no process 2147483647'$'\n' 'a number that no process has'
+
+# Ended, and nobody has asked for its status.
+python3 -c '
+import os, sys, time
+pid = os.fork()
+if not pid:
+    os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+print(pid, flush=True)
+time.sleep(60)' >"$work/zombie" &
+started+=("$!")
+for _ in {1..200}; do
+	[[ ! -s $work/zombie ]] || break
+	sleep 0.05
+done
+zombie=$(<"$work/zombie")
+capture "$vmafrag" "$zombie"
+tap_is "$status,$out,$err" \
+	"1,,vmafrag: process $zombie has no memory: it has ended or is a kernel thread"$'\n' 'a zombie'
+if [[ $(cat /proc/2/comm 2>/dev/null) == kthreadd ]] && ((EUID == 0)); then
+	capture "$vmafrag" 2
+	tap_is "$status,$out,$err" \
+		'1,,vmafrag: process 2 has no memory: it has ended or is a kernel thread'$'\n' 'a kernel thread'
+else
+	skip 'a kernel thread' 'none to be seen, or not root'
+fi
+
+capture "$vmafrag" --watch "$zombie"
+tap_is "$status,$out,$err" \
+	"1,,vmafrag: process $zombie has no memory: it has ended or is a kernel thread"$'\n' '--watch: a zombie'
+capture env LD_PRELOAD="$work/failing.so" TEST_CALL=realloc "$vmafrag" --svg "$work/memory.svg" "$few"
+tap_is "$status,$out,$err" "1,,vmafrag: cannot read /proc/$few/maps: Cannot allocate memory"$'\n' \
+	'no memory for the picture'
+tap_true 'and no picture' test ! -e "$work/memory.svg"
+
+# Processes that end just then: an answer or an error, nothing else.
+odd=
+for delay in 0 0.001 0.002 0.003 0.005 0.008; do
+	for _ in 1 2 3; do
+		sleep "$delay" &
+		short=$!
+		capture "$vmafrag" --json "$short"
+		wait "$short" || :
+		case $status in
+		0) json "$out" pid >/dev/null || odd+="$out$err" ;;
+		1) [[ -z $out && $err == "vmafrag: "*"process $short"* ]] || odd+="$out$err" ;;
+		*) odd+="status $status: $out$err" ;;
+		esac
+	done
+done
+tap_is "$odd" '' 'processes that end meanwhile'
+
+# ---- watch ------------------------------------------------------------------
+
+start "$work/maker" 50 0 watched
+(
+	sleep 1
+	kill "$pid"
+) &
+capture timeout 20 "$vmafrag" --watch=0.2 "$pid"
+finish "$pid" "$to"
+tap_is "$status,$err" 0, '--watch ends with the process, with success'
+lines=$(wc -l <<<"${out%$'\n'}")
+tap_true "--watch prints a line each time ($lines)" test "$lines" -ge 3 -a "$lines" -le 8
+tap_is "$(grep -cvE '^[0-9:]{8}  mappings [0-9]+ of [0-9]+ \([0-9.]+ %\)  separate neighbours 49  kernel memory [0-9]+ to [0-9]+ KiB$' <<<"${out%$'\n'}")" \
+	0 '--watch: each line has the figures'
+
+start "$work/maker" 50 0 watched
+(
+	sleep 0.7
+	kill "$pid"
+) &
+capture timeout 20 "$vmafrag" --json --watch=0.2 "$pid"
+finish "$pid" "$to"
+tap_is "$status,$err" 0, '--watch --json ends with the process, with success'
+bad=0
+while read -r line; do
+	[[ $(json "$line" pid separate_neighbours) == "$pid 49" ]] || bad=$((bad + 1))
+done <<<"${out%$'\n'}"
+tap_is "$bad" 0 '--watch --json: each line is an object'
+
+# The end is noticed at once, not when the seconds are over.
+start "$work/maker" 5 0 watched
+(
+	sleep 0.5
+	kill "$pid"
+) &
+SECONDS=0
+capture timeout 30 "$vmafrag" --watch=25 "$pid"
+finish "$pid" "$to"
+if python3 -c 'import os; os.pidfd_open(os.getpid())' 2>/dev/null; then
+	tap_true '--watch does not wait for the seconds to pass' test "$status" = 0 -a "$SECONDS" -lt 10
+else
+	skip '--watch does not wait for the seconds to pass' 'no pidfd_open'
+fi
+
+# Without a pidfd, the end is noticed the next time.
+start "$work/maker" 50 0 watched
+(
+	sleep 0.5
+	kill "$pid"
+) &
+capture timeout 20 "$work/older" "$vmafrag" --json --watch=0.1 "$pid"
+finish "$pid" "$to"
+tap_is "$status,$err,$(json "$(head -n 1 <<<"$out")" separate_neighbours)" 0,,49 '--watch on an older kernel'
+
+# It goes on when the process executes another program.
+start "$work/maker" 40 0 before exec
+(
+	sleep 0.6
+	echo >&"$to"
+	sleep 0.8
+	kill "$pid"
+) &
+capture timeout 20 "$vmafrag" --json --watch=0.05 "$pid"
+finish "$pid" "$to"
+tap_is "$status,$err" 0, '--watch of a process that executes another program'
+tap_is "$(json "$(head -n 1 <<<"$out")" command separate_neighbours)" 'before 39' 'first the one program'
+tap_is "$(json "$(tail -n 1 <<<"${out%$'\n'}")" command)" 'cat' 'then the other'
+
+# ---- users ------------------------------------------------------------------
+
+other=65534
+if ((EUID != 0)) || ! command -v setpriv >/dev/null || ! setpriv --reuid="$other" --clear-groups true 2>/dev/null; then
+	for test in 'another user' 'another user, --watch' 'as an ordinary user' 'sizes for an ordinary user' \
+		'an own process that may not be read'; do
+		skip "$test" 'not root, or no setpriv'
+	done
+else
+	as_other=(setpriv --reuid="$other" --regid="$other" --clear-groups)
+	message="vmafrag: cannot read /proc/$few/maps: Permission denied (it belongs to another user; run as that user or as root)"
+	capture "${as_other[@]}" "$vmafrag" --json "$few"
+	tap_is "$status,$out,$err" "1,,$message"$'\n' 'another user'
+	capture "${as_other[@]}" "$vmafrag" --watch "$few"
+	tap_is "$status,$out,$err" "1,,$message"$'\n' 'another user, --watch'
+	start "${as_other[@]}" "$work/maker" 30 0 own
+	capture "${as_other[@]}" "$vmafrag" --json "$pid"
+	tap_is "$status,$err,$(json "$out" "${counts[@]}")" "0,,$(awk_count "$pid")" 'as an ordinary user'
+	if "${as_other[@]}" test -r /proc/slabinfo; then
+		skip 'sizes for an ordinary user' 'may read /proc/slabinfo'
+	else
+		tap_like "$out" '"vm_area_struct": 192, "anon_vma": 104, "anon_vma_chain": 64, "source": "default"' \
+			'sizes for an ordinary user'
+	fi
+	finish "$pid" "$to"
+	start "${as_other[@]}" "$work/maker" 30 0 own undumpable
+	capture "${as_other[@]}" "$vmafrag" "$pid"
+	tap_is "$status,$out,$err" \
+		"1,,vmafrag: cannot read /proc/$pid/maps: Permission denied (it has or had privileges; run as root)"$'\n' \
+		'an own process that may not be read'
+	finish "$pid" "$to"
+fi
+if [[ -r /proc/slabinfo ]]; then
+	wanted=$(awk '$1 == "vm_area_struct" { print $4 }' /proc/slabinfo)
+	tap_is "$("$vmafrag" --json "$few" | grep -o '"vm_area_struct": [0-9]*')" \
+		"\"vm_area_struct\": ${wanted:-192}" 'sizes from /proc/slabinfo'
+else
+	skip 'sizes from /proc/slabinfo' 'it cannot be read'
+fi
+finish "$few" "$few_to"
+
+# ---- another /proc ----------------------------------------------------------
+
+# played SETUP COMMAND...: with a /proc made by SETUP; process 7 is in it.
+# shellcheck disable=SC2317 # through capture
+played() { unshare -m bash -c "mount -t tmpfs none /proc; cd /proc; mkdir 7; $1"'; exec "$@"' - "${@:2}"; }
+maps='1000-2000 rw-p 0 0:0 0
+2000-3000 rw-p 0 0:0 0
+3000-4000 r--s 0 0:1 0 /shared
+7fff00000000-ffff00000000 ---p 0 0:0 0'
+good="echo '$maps' >7/maps; echo name >7/comm"
+if ((EUID != 0)) || ! unshare -m mount -t tmpfs none /proc 2>/dev/null; then
+	skip 'another /proc' 'not root, or no mount namespaces'
+else
+	reads='vmafrag: cannot read /proc/7/maps:'
+	gone='vmafrag: process 7 has no memory: it has ended or is a kernel thread'
+	while IFS='|' read -r setup wanted; do
+		capture played "$setup" "$vmafrag" 7
+		tap_is "$status,$out,$err" "1,,$wanted"$'\n' "/proc: $setup"
+	done <<END
+rmdir 7|vmafrag: cannot read /proc: is it mounted?
+rmdir 7; touch 7|vmafrag: cannot open /proc/7: Not a directory
+:|$gone
+touch 7/maps|$gone
+mkdir 7/maps|$reads Is a directory
+echo x >7/maps|$reads Protocol error
+printf 1 >7/maps|$reads Protocol error
+END
+	capture played : "$vmafrag" --self-test
+	tap_is "$status,$err" '1,vmafrag: cannot read /proc/self/maps: No such file or directory
+vmafrag: cannot read /proc/self/maps: No such file or directory'$'\n' 'the self-test without /proc'
+
+	capture played "$good" "$vmafrag" 7
+	tap_is "$status,$err,$(table "$out")" '0,,4 3 1 1 2' 'another /proc: figures'
+	tap_like "$out" '^process +7 \(name\)
+mappings +4 \(limit unknown\).*if they merged +3 \(limit unknown\)' 'another /proc: no limit'
+	capture played "$good; rm 7/comm; mkdir 7/comm" "$vmafrag" --json --svg "$work/played.svg" 7
+	tap_is "$status,$err,$(json "$out" command max_map_count percent "${counts[@]}")" '0,, None None 4 3 1 1 2' \
+		'another /proc: neither limit nor name in JSON'
+	tap_is "$(well_formed "$work/played.svg")" 'Address space of process 7 ()' 'nor in the SVG'
+	tap_like "$(<"$work/played.svg")" '>4 mappings, of these 1 separate neighbours in 1 run\..*128 TiB' \
+		'which has what is known'
+	# Sizes of 0 and lines of another form do not count.
+	long=$(printf '%070d' 0)
+	for size in 0 300; do
+		capture played "$good; printf $long >7/comm; mkdir -p sys/vm; echo 10 >sys/vm/max_map_count
+			echo 'slabinfo - version: 2.1
+			vm_area_struct 1 2 200 x
+			anon_vma 1 2 100 x
+			anon_vma_chain 1 2 $size x' >slabinfo" "$vmafrag" --json 7
+		wanted="${long:0:64} 10 40.0 264 364"
+		[[ $size == 0 ]] || wanted="${long:0:64} 10 40.0 500 600"
+		tap_is "$status,$(json "$out" command max_map_count percent kernel_bytes_min kernel_bytes_max)" \
+			"0,$wanted" "another /proc: sizes, one of $size"
+		tap_like "$out" "\"source\": \"$(if ((size)); then echo slabinfo; else echo default; fi)\"" 'and their source'
+	done
+	if command -v setpriv >/dev/null; then
+		for setup in : 'echo x >7/status' 'printf "\nUid:\t65534\n" >7/status'; do
+			capture played "$good; chmod 0 7/maps; $setup" setpriv --reuid=65534 --clear-groups "$vmafrag" 7
+			wanted='it belongs to another user; run as that user or as root'
+			[[ $setup != *Uid* ]] || wanted='it has or had privileges; run as root'
+			tap_is "$status,$err" "1,$reads Permission denied ($wanted)"$'\n' "no permission, $setup"
+		done
+	else
+		skip 'no permission' 'no setpriv'
+	fi
+fi
+
+# ---- the page ---------------------------------------------------------------
+
+page=$top/man/vmafrag.1
+for option in $("$vmafrag" --help | grep -o -- '^ *--[a-z-]*' | tr -d ' '); do
+	tap_true "the page has $option" grep -qF -- "${option//-/\\-}" "$page"
+done
+if command -v mandoc >/dev/null; then
+	tap_is "$(mandoc -T lint -W warning "$page" 2>&1)" '' 'mandoc -T lint has no complaint'
+else
+	skip 'mandoc -T lint has no complaint' 'no mandoc'
+fi
+if command -v groff >/dev/null; then
+	tap_is "$(groff -man -Tutf8 -ww -z "$page" 2>&1)" '' 'groff -ww has no complaint'
+else
+	skip 'groff -ww has no complaint' 'no groff'
+fi
+# The example is what it prints today.
+start "$work/maker" 12 0 server
+keys() { sed -n 's/^\(process\|mappings\|private anonymous\|separate neighbours\|if they merged\|their kernel memory\)  .*/\1/p'; }
+tap_is "$(sed 's/^\\&//' "$page" | keys)" "$("$vmafrag" "$pid" | keys)" 'the table in the page has the lines of today'
+finish "$pid" "$to"
+
+tap_end
