@@ -6,6 +6,7 @@
 #include "mremap_compat.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -91,6 +92,18 @@ HELPER long mapped_pages(void)
 
 	read_file("/proc/self/statm", text, sizeof(text));
 	return atol(text);
+}
+
+HELPER int open_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
 }
 
 /* Number of mappings that [start, start + size) consists of. */

@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include "compat.h"
 
-#include <dirent.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 
@@ -209,18 +208,6 @@ static bool moved_part_is(const char *p)
 				return false;
 	}
 	return true;
-}
-
-static int open_files(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 static char *move(unsigned int methods)

@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include "compat.h"
 
-#include <dirent.h>
 #include <linux/io_uring.h>
 #include <pthread.h>
 #include <signal.h>
@@ -142,18 +141,6 @@ static void smaps_line(const char *p, const char *key, char *text, size_t size)
 		}
 	}
 	fclose(smaps);
-}
-
-static int open_files(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 /* Whether reading a page is deadly, which a child finds out. */
