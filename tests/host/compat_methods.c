@@ -739,6 +739,29 @@ START_TEST(not_for_pinned_pages)
 }
 END_TEST
 
+/* A sealed mapping does not move by any method. */
+START_TEST(not_for_sealed_memory)
+{
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+
+	if (syscall(462 /* mseal */, p, 4 * page, 0UL))
+		return;		/* Linux before 6.10, or 32 bits */
+	ck_fails(mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON, to, ALL,
+				   &report), EPERM);
+	ck_assert_uint_eq(report.method, 0);
+	for (int i = 0; i < METHODS; i++)
+		ck_assert_int_eq(report.reason[i], supported(methods[i]) ?
+				 i > KERNEL && supported(MREMAP_COMPAT_KERNEL) ?
+				 MREMAP_COMPAT_NOT_TRIED :
+				 MREMAP_COMPAT_FORBIDDEN :
+				 MREMAP_COMPAT_NOT_SUPPORTED);
+	ck_fails(mremap_compat(p, 4 * page, 4 * page, FIXED | ANON, to), EPERM);
+	for (int i = UFFD_MOVE; i <= COPY; i++)
+		refuses(i, p, 4, FIXED, to, MREMAP_COMPAT_FORBIDDEN);
+	check_filled(p, 4, 'a');
+}
+END_TEST
+
 START_TEST(not_without_unmapping)
 {
 	char *p = filled(4, 'a');
@@ -1540,6 +1563,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(not_for, all_memory_locked, 0, METHODS);
 	tcase_add_test(not_for, not_for_guard_pages);
 	tcase_add_test(not_for, not_for_pinned_pages);
+	tcase_add_test(not_for, not_for_sealed_memory);
 	tcase_add_test(not_for, not_without_unmapping);
 	tcase_add_loop_test(not_for, target_in_use, 0, RELOCATING);
 	tcase_add_loop_test(not_for, target_brought_back, 0, RELOCATING);
