@@ -367,8 +367,7 @@ START_TEST(fallback_cached_large_partly_moved_away)
 	char *to = arena + 2 * HUGE;
 
 	enter_cgroup();
-	map_large(p, size, size, 1);
-	page_out_cached(p, size);
+	map_cached_folio(p, size, 1);
 	move_to(p + half, half, away, 0);
 	check_falls_back(p, half, to, "split");
 	reclaim(to, half, count_swap_cache);
