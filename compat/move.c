@@ -148,8 +148,8 @@ static void close_fd(int fd)
 
 /*
  * Copy the pages that exist from one place to another, of size bytes. Reads by
- * way of /proc/thread-self/mem, where a guard page or a broken one is an error and no
- * signal. Returns 0 or an error number.
+ * way of /proc/thread-self/mem, where a guard page or a broken one is an error
+ * and no signal. Returns 0 or an error number.
  */
 static int copy_pages(char *to, const char *from, size_t size)
 {
@@ -177,23 +177,17 @@ static int copy_pages(char *to, const char *from, size_t size)
 			err = got < 0 ? errno : EIO;
 			break;
 		}
-		for (size_t i = 0; i < n && !err; i += run) {
+		for (size_t i = 0; i < n; i++)
+			if (entries[i] & PAGEMAP_GUARD)
+				err = EIO;
+		for (size_t i = 0; i < n && !err; i += run ? run : 1) {
 			const size_t at = done + i * page;
 
-			run = 0;
-			while (i + run < n && (entries[i + run] &
-				(PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
-				if (entries[i + run++] & PAGEMAP_GUARD)
-					err = EIO;
-			if (!run) {
-				if (entries[i] & PAGEMAP_GUARD)
-					err = EIO;
-				run = 1;
-				continue;
-			}
-			if (!err &&
-			    pread(memory, to + at, run * page,
-				  (off_t)(uintptr_t)(from + at)) !=
+			for (run = 0; i + run < n && (entries[i + run] &
+			     (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)); run++)
+				;
+			if (run && pread(memory, to + at, run * page,
+					 (off_t)(uintptr_t)(from + at)) !=
 			    (ssize_t)(run * page))
 				err = EIO;
 		}
@@ -515,13 +509,12 @@ static int keep_room(struct job *job)
 		room = MAP_FAILED;
 		errno = EEXIST;
 	}
-	if (room == MAP_FAILED) {
-		if (!m->fixed || errno != EEXIST)
-			return errno;
+	if (room != MAP_FAILED)
+		job->target = room;
+	else if (m->fixed && errno == EEXIST)
 		job->in_use = true;
-		return 0;
-	}
-	job->target = room;
+	else
+		return errno;
 	return 0;
 }
 
