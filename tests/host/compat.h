@@ -4,8 +4,8 @@
 #define TESTS_COMPAT_H
 
 #include "mremap_compat.h"
+#include "suite.h"
 
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -131,17 +131,5 @@ HELPER int mappings(const char *start, size_t size)
 	ck_assert_ptr_eq((call), MAP_FAILED); \
 	ck_assert_int_eq(errno, (err)); \
 } while (0)
-
-HELPER int run_suite(Suite *suite)
-{
-	SRunner *sr = srunner_create(suite);
-	int failed;
-
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
 
 #endif

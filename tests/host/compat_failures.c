@@ -30,6 +30,9 @@ static struct {
 	int count;		/* so far */
 } failing;
 
+/* In a call of the library's, not in what counts coverage at the end. */
+static bool moving;
+
 static bool fails(enum call call)
 {
 	if (!failing.on || (failing.call != CALLS && failing.call != call))
@@ -141,6 +144,8 @@ int __real_##name(const char *, int, ...); \
 int __wrap_##name(const char *, int, ...); \
 int __wrap_##name(const char *file, int flags, ...) \
 { \
+	if (moving) \
+		ck_assert(flags & O_CLOEXEC); \
 	return fails(OPEN) ? -1 : __real_##name(file, flags); \
 }
 WRAP_OPEN(open)
@@ -165,6 +170,7 @@ long __wrap_syscall(long number, ...)
 		va_start(ap, number);
 		a[0] = (unsigned long)va_arg(ap, int);
 		va_end(ap);
+		ck_assert(a[0] & O_CLOEXEC);
 		return fails(USERFAULTFD) ? -1 : __real_syscall(number, a[0]);
 	}
 	va_start(ap, number);
@@ -215,9 +221,11 @@ static char *move(unsigned int methods)
 	char *result;
 
 	failing.on = failing.nth > 0;
+	moving = true;
 	errno = 0;
 	result = mremap_compat_ext(old + page, pages * page, pages * page,
 				   FIXED | ANON, to, methods, &report);
+	moving = false;
 	failing.on = false;
 	return result;
 }

@@ -20,6 +20,15 @@
 #define OLD_FLAGS (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
 #define ALL_FLAGS (OLD_FLAGS | ANON | MUST)
 
+static void install(struct sock_filter *code, unsigned short length)
+{
+	struct sock_fprog program = { length, code };
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program),
+			 0);
+}
+
 /* Answer mremap with any of these flags by ACTION, pass on all other calls. */
 static void filter(uint32_t flags, uint32_t action)
 {
@@ -34,11 +43,8 @@ static void filter(uint32_t flags, uint32_t action)
 		BPF_STMT(BPF_RET | BPF_K, action),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
 
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program),
-			 0);
+	install(code, sizeof(code) / sizeof(code[0]));
 }
 
 /* What is promised where the flags do not work. */
@@ -134,11 +140,8 @@ static void filter_call(long number, uint32_t action)
 		BPF_STMT(BPF_RET | BPF_K, action),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
 
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program),
-			 0);
+	install(code, sizeof(code) / sizeof(code[0]));
 }
 
 /* Not root, who may use /dev/userfaultfd. */
