@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What goes on while programs run: for each kind a process, or a thread in the
+ * programs' first processes, or a part of the kernel that is set to work. Each
+ * counts what it did, so that one that did nothing is seen.
+ */
+#include "storm.h"
+
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LEN (PAGES * PAGE)
+#define CGROUP "/sys/fs/cgroup/storm/"
+#define DEBUG "/sys/kernel/debug/"
+#define KSM "/sys/kernel/mm/ksm/"
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+#define KHUGEPAGED THP "khugepaged/"
+#define NUMA_SCAN DEBUG "sched/numa_balancing/"
+
+struct arena_users *users;
+
+/* Shared with the processes and threads that interfere. */
+static struct {
+	volatile long did[64];
+	volatile int idle[64];
+	int inside;		/* threads that are at work */
+} *state;
+
+bool write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static uint64_t random_number(void)
+{
+	static __thread uint64_t x;
+
+	if (!x)
+		x = (uint64_t)getpid() * 0x9e3779b97f4a7c15 + (uintptr_t)&x;
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return x >> 8;
+}
+
+/* Some process of a program, or 0. */
+static pid_t victim(void)
+{
+	for (int i = 0; i < 16; i++) {
+		const pid_t pid = users->pid[random_number() % (2 * PROCS)];
+
+		if (pid > 0)
+			return pid;
+	}
+	usleep(200);
+	return 0;
+}
+
+/* Around the middle, where programs are. */
+static uint64_t random_page(void)
+{
+	const bool wide = random_number() & 1;
+
+	return ADDR(MIDDLE - (wide ? 600 : 60)) + random_number() % (wide ? 1700 : 160) * PAGE;
+}
+
+/* ---- one thing, done again and again in a process; returns how much it did ------------- */
+
+static long do_pageout(void)
+{
+	const pid_t pid = victim();
+	int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct iovec iov = { .iov_base = (void *)random_page(), .iov_len = 64 * PAGE };
+	long n;
+
+	if (fd < 0)
+		return 0;
+	/* MADV_PAGEOUT, now and then MADV_COLD, MADV_COLLAPSE */
+	n = syscall(440, fd, &iov, 1UL, (long []){ 21, 21, 21, 20, 25 }[random_number() % 5],
+		    0UL);
+	close(fd);
+	return n > 0;
+}
+
+static long do_reclaim(void)
+{
+	return write_to(CGROUP "memory.reclaim", "256K swappiness=200");
+}
+
+static long do_limit(void)
+{
+	const bool ok = write_to(CGROUP "memory.high", "4M");
+
+	write_to(CGROUP "memory.high", "max");
+	usleep(1000);
+	return ok;
+}
+
+static long do_move_pages(void)
+{
+	void *pages[32];
+	int nodes[32], status[32];
+	const uint64_t from = random_page();
+	const pid_t pid = victim();
+	long n = 0;
+
+	for (int i = 0; i < 32; i++) {
+		pages[i] = (void *)(from + (uint64_t)i * PAGE);
+		nodes[i] = (int)(random_number() & 1);
+		status[i] = -1;
+	}
+	if (!pid || syscall(SYS_move_pages, (long)pid, 32L, pages, nodes, status, 4L) < 0)
+		return 0;
+	for (int i = 0; i < 32; i++)
+		n += status[i] >= 0;
+	return n;
+}
+
+static long do_migrate_pages(void)
+{
+	static const unsigned long nodes[2] = { 1, 2 };
+	static unsigned int i;
+	const pid_t pid = victim();
+
+	i++;
+	/* It holds up everything that waits for an LRU list. */
+	usleep(100000);
+	return pid && !syscall(SYS_migrate_pages, (long)pid, 64L, &nodes[i & 1],
+			       &nodes[~i & 1]);
+}
+
+static long do_compact(void)
+{
+	return write_to("/proc/sys/vm/compact_memory", "1");
+}
+
+/* Page frame of some page of some process. */
+static uint64_t victim_pfn(void)
+{
+	char path[64];
+	uint64_t e = 0;
+	const pid_t pid = victim();
+	int fd;
+
+	if (!pid)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	for (int i = 0; i < 8 && !(e >> 63); i++)
+		if (pread(fd, &e, 8, (off_t)(random_page() / PAGE * 8)) != 8)
+			e = 0;
+	close(fd);
+	/* Not of the page cache: that may be anybody's. */
+	return e >> 63 && !(e >> 61 & 1) ? e & ((1UL << 55) - 1) : 0;
+}
+
+static void unpoison(uint64_t pfn)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%#lx", pfn);
+	write_to(DEBUG "hwpoison/unpoison-pfn", text);
+}
+
+static long do_soft_offline(void)
+{
+	const uint64_t pfn = victim_pfn();
+	char text[32];
+	bool ok;
+
+	snprintf(text, sizeof(text), "%#lx", pfn * PAGE);
+	ok = pfn && write_to("/sys/devices/system/memory/soft_offline_page", text);
+	/* Else memory runs out. */
+	if (ok)
+		unpoison(pfn);
+	usleep(3000);
+	return ok;
+}
+
+/* A page of our own fails, with its neighbours in the LRU lists and KSM's tree. */
+static long do_memory_failure(void)
+{
+	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t e = 0;
+	bool ok;
+
+	*p = 1;
+	(void)!pread(fd, &e, 8, (off_t)((uintptr_t)p / PAGE * 8));
+	close(fd);
+	ok = !madvise(p, PAGE, 100 /* MADV_HWPOISON */);
+	munmap(p, PAGE);
+	if (ok)
+		unpoison(e & ((1UL << 55) - 1));
+	/* It drains and shrinks whatever there is. */
+	usleep(300000);
+	return ok;
+}
+
+static long read_whole(pid_t pid, const char *name)
+{
+	static char buf[65536];
+	char path[64];
+	long n = 0;
+	ssize_t some;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	while ((some = read(fd, buf, sizeof(buf))) > 0)
+		n += some;
+	close(fd);
+	return n;
+}
+
+static long do_smaps(void)
+{
+	const pid_t pid = victim();
+	long n = 0;
+
+	if (!pid)
+		return 0;
+	n = read_whole(pid, "smaps");
+	n += read_whole(pid, "maps");
+	n += read_whole(pid, "numa_maps");
+	return n > 0;
+}
+
+static long do_pagemap(void)
+{
+	static uint64_t e[PAGES];
+	const pid_t pid = victim();
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = pid ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return 0;
+	n = pread(fd, e, sizeof(e), (off_t)(ARENA / PAGE * 8));
+	close(fd);
+	return n > 0;
+}
+
+static long do_vm_readv(void)
+{
+	static char buf[16 * PAGE];
+	const uint64_t at = random_page();
+	struct iovec to = { .iov_base = buf, .iov_len = sizeof(buf) };
+	struct iovec from = { .iov_base = (void *)at, .iov_len = sizeof(buf) };
+	const pid_t pid = victim();
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	if (!pid)
+		return 0;
+	n = process_vm_readv(pid, &to, 1, &from, 1, 0);
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (pread(fd, buf, sizeof(buf), (off_t)at) > 0)
+			n = 1;
+		close(fd);
+	}
+	return n > 0;
+}
+
+static char swap_device[128];
+
+static bool has_swap(void)
+{
+	FILE *f = fopen("/proc/swaps", "r");
+	char line[256];
+	bool ok = f && fgets(line, sizeof(line), f) && fgets(line, sizeof(line), f) &&
+		  sscanf(line, "%127s", swap_device) == 1;
+
+	if (f)
+		fclose(f);
+	return ok;
+}
+
+static long do_swapoff(void)
+{
+	const bool ok = !swapoff(swap_device);
+
+	if (ok)
+		while (swapon(swap_device, 0))
+			usleep(1000);
+	usleep(20000);
+	return ok;
+}
+
+static long do_split(void)
+{
+	const pid_t pid = victim();
+	char text[100];
+
+	snprintf(text, sizeof(text), "%d,%#lx,%#lx", pid, ARENA, ADDR(PAGES));
+	return pid && write_to(DEBUG "split_huge_pages", text);
+}
+
+/* ---- in a thread of a program's first process -------------------------------------------- */
+
+static long do_vmsplice(void)
+{
+	static int ends[2] = { -1, -1 };
+	static char buf[16 * PAGE];
+	struct iovec iov = { .iov_base = (void *)random_page(), .iov_len = 4 * PAGE };
+	ssize_t n;
+
+	if (ends[0] < 0 && pipe2(ends, O_NONBLOCK | O_CLOEXEC))
+		return 0;
+	n = vmsplice(ends[1], &iov, 1, SPLICE_F_NONBLOCK);
+	if (n > 0) {
+		/* Held for a moment. */
+		usleep((useconds_t)(random_number() % 500));
+		while (read(ends[0], buf, sizeof(buf)) > 0)
+			;
+	}
+	return n > 0;
+}
+
+struct pin_longterm_test {
+	uint64_t addr, size;
+	uint32_t flags;		/* 1: for writing, 2: the fast path */
+};
+#define PIN_LONGTERM_TEST_START _IOW('g', 7, struct pin_longterm_test)
+
+static long do_pin(void)
+{
+	struct pin_longterm_test args = {
+		.addr = random_page(), .size = (1 + random_number() % 8) * PAGE,
+		.flags = (uint32_t)(random_number() % 4),
+	};
+	int fd = open(DEBUG "gup_test", O_RDWR | O_CLOEXEC);
+	long n;
+
+	if (fd < 0)
+		return 0;
+	n = !ioctl(fd, PIN_LONGTERM_TEST_START, &args);
+	usleep((useconds_t)(random_number() % 2000));
+	close(fd);
+	return n;
+}
+
+static long do_uring(void)
+{
+	struct io_uring_params params = { 0 };
+	struct iovec iov = { .iov_base = (void *)random_page(), .iov_len = 4 * PAGE };
+	int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
+	long n;
+
+	if (fd < 0)
+		return 0;
+	n = !syscall(SYS_io_uring_register, fd, IORING_REGISTER_BUFFERS, &iov, 1);
+	usleep((useconds_t)(random_number() % 2000));
+	/* What is left to the end of the ring ends later. */
+	if (n)
+		syscall(SYS_io_uring_register, fd, IORING_UNREGISTER_BUFFERS, NULL, 0);
+	close(fd);
+	return n;
+}
+
+static long do_fork(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (random_number() & 1)
+			usleep((useconds_t)(random_number() % 2000));
+		_exit(0);
+	}
+	usleep((useconds_t)(random_number() % 4000));
+	return pid > 0;
+}
+
+/* ---- parts of the kernel that are set to work ----------------------------------------------- */
+
+static long number_in(const char *path, const char *name)
+{
+	const size_t len = strlen(name);
+	char line[256];
+	long v = 0;
+	FILE *f = fopen(path, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && (!len || line[len] == ' '))
+			v = strtol(line + len, NULL, 10);
+	if (f)
+		fclose(f);
+	return v;
+}
+
+static long do_ksm(void)
+{
+	static long before = -1;
+	const long now = number_in("/proc/vmstat", "cow_ksm") +
+			 number_in(KSM "pages_sharing", "");
+	const long more = before < 0 ? 0 : labs(now - before);
+
+	before = now;
+	usleep(20000);
+	return more;
+}
+
+static long vmstat_more(const char *name, long *before)
+{
+	const long now = number_in("/proc/vmstat", name), more = now - *before;
+	const bool first = !*before;
+
+	*before = now + !now;
+	usleep(20000);
+	return first || more < 0 ? 0 : more;
+}
+
+static long do_khugepaged(void)
+{
+	static long before;
+
+	/* First small pages, then huge ones of them. */
+	write_to(THP "enabled", "never");
+	usleep(10000);
+	write_to(THP "enabled", "always");
+	usleep(100000);
+	return vmstat_more("thp_collapse_alloc", &before);
+}
+
+static long do_numa(void)
+{
+	static long before;
+
+	return vmstat_more("numa_pte_updates", &before);
+}
+
+static void set_ksm(bool on)
+{
+	write_to(KSM "sleep_millisecs", "0");
+	write_to(KSM "pages_to_scan", "500");
+	write_to(KSM "run", on ? "1" : "0");
+}
+
+static void set_khugepaged(bool on)
+{
+	write_to(KHUGEPAGED "pages_to_scan", "4096");
+	write_to(KHUGEPAGED "alloc_sleep_millisecs", "0");
+	write_to(KHUGEPAGED "scan_sleep_millisecs", on ? "0" : "4294967295");
+	write_to(THP "enabled", on ? "always" : "madvise");
+}
+
+static void set_numa(bool on)
+{
+	write_to(NUMA_SCAN "scan_delay_ms", "1");
+	write_to(NUMA_SCAN "scan_period_min_ms", "1");
+	write_to(NUMA_SCAN "scan_period_max_ms", "10");
+	write_to("/proc/sys/kernel/numa_balancing", on ? "1" : "0");
+}
+
+/* ---- the kinds ---------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	long (*act)(void);
+	bool inside;			/* in the programs' processes */
+	const char *needs;		/* a file */
+	void (*set)(bool on);		/* the kernel does it, act() counts */
+} kinds[] = {
+	{ .name = "pageout", do_pageout, .needs = "/proc/swaps" },
+	{ .name = "reclaim", do_reclaim, .needs = CGROUP "memory.reclaim" },
+	{ .name = "limit", do_limit, .needs = CGROUP "memory.high" },
+	{ .name = "move-pages", do_move_pages, .needs = "/sys/devices/system/node/node1" },
+	{ .name = "migrate-pages", do_migrate_pages,
+	  .needs = "/sys/devices/system/node/node1" },
+	{ .name = "compact", do_compact, .needs = "/proc/sys/vm/compact_memory" },
+	{ .name = "numa-balancing", do_numa, .needs = "/proc/sys/kernel/numa_balancing",
+	  .set = set_numa },
+	{ .name = "ksm", do_ksm, .needs = KSM "run", .set = set_ksm },
+	{ .name = "khugepaged", do_khugepaged, .needs = KHUGEPAGED "scan_sleep_millisecs",
+	  .set = set_khugepaged },
+	{ .name = "split", do_split, .needs = DEBUG "split_huge_pages" },
+	{ .name = "soft-offline", do_soft_offline,
+	  .needs = "/sys/devices/system/memory/soft_offline_page" },
+	{ .name = "memory-failure", do_memory_failure,
+	  .needs = DEBUG "hwpoison/unpoison-pfn" },
+	{ .name = "vmsplice", do_vmsplice, .inside = true, .needs = "/proc/self" },
+	{ .name = "pin", do_pin, .inside = true, .needs = DEBUG "gup_test" },
+	{ .name = "io-uring", do_uring, .inside = true,
+	  .needs = "/proc/sys/kernel/io_uring_disabled" },
+	{ .name = "forks", do_fork, .inside = true, .needs = "/proc/self" },
+	{ .name = "readers", do_vm_readv, .needs = "/proc/self/mem" },
+	{ .name = "smaps", do_smaps, .needs = "/proc/self/smaps" },
+	{ .name = "pagemap", do_pagemap, .needs = "/proc/self/pagemap" },
+	{ .name = "swapoff", do_swapoff, .needs = "/proc/swaps" },
+};
+
+static bool chosen[ARRAY_SIZE(kinds)];
+static const char *missing[ARRAY_SIZE(kinds)];
+static pid_t pids[ARRAY_SIZE(kinds)];
+static bool on;
+
+void interfere_list(FILE *f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		fprintf(f, "%s%s", i ? "," : "", kinds[i].name);
+}
+
+bool interfere_on(void)
+{
+	return on;
+}
+
+/* That our own page has failed is no surprise. */
+static void on_bus_error(int sig)
+{
+	(void)sig;
+}
+
+static void act_until_killed(size_t i)
+{
+	signal(SIGBUS, on_bus_error);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		if (users->pause) {
+			state->idle[i] = 1;
+			usleep(500);
+			continue;
+		}
+		state->idle[i] = 0;
+		/* Not between the look and the act. */
+		if (!users->pause)
+			state->did[i] += kinds[i].act();
+	}
+}
+
+static void *inside_thread(void *arg)
+{
+	const size_t i = (size_t)arg;
+
+	for (;;) {
+		if (users->pause) {
+			usleep(500);
+			continue;
+		}
+		__atomic_add_fetch(&state->inside, 1, __ATOMIC_SEQ_CST);
+		if (!users->pause)
+			__atomic_add_fetch(&state->did[i], kinds[i].act(), __ATOMIC_SEQ_CST);
+		__atomic_sub_fetch(&state->inside, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+/* None of the threads that counted is alive any more. */
+void interfere_begin(void)
+{
+	state->inside = 0;
+}
+
+void interfere_inside(void)
+{
+	if (!on)
+		return;
+	prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		pthread_t thread;
+
+		if (chosen[i] && kinds[i].inside && !missing[i])
+			pthread_create(&thread, NULL, inside_thread, (void *)i);
+	}
+}
+
+static void enter_cgroup(void)
+{
+	char pid[16];
+
+	write_to("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	mkdir("/sys/fs/cgroup/storm", 0755);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	write_to(CGROUP "cgroup.procs", pid);
+}
+
+bool interfere_start(const char *names)
+{
+	if (!users) {
+		users = mmap(NULL, sizeof(*users), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		state = mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	}
+	memset((void *)state, 0, sizeof(*state));
+	memset(chosen, 0, sizeof(chosen));
+	on = names && *names;
+	if (!on)
+		return true;
+	enter_cgroup();
+	for (const char *p = names; *p; p += strcspn(p, ","), p += *p == ',') {
+		const size_t len = strcspn(p, ",");
+		bool known = len == 3 && !strncmp(p, "all", 3);
+
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+			if ((len == 3 && !strncmp(p, "all", 3)) ||
+			    (strlen(kinds[i].name) == len && !strncmp(p, kinds[i].name, len)))
+				known = chosen[i] = true;
+		if (!known)
+			return false;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		missing[i] = access(kinds[i].needs, F_OK) ? kinds[i].needs :
+			     kinds[i].act == do_swapoff && !has_swap() ? "swap" : NULL;
+		if (!chosen[i] || missing[i])
+			continue;
+		if (kinds[i].set)
+			kinds[i].set(true);
+		if (kinds[i].inside)
+			continue;
+		fflush(NULL);
+		pids[i] = fork();
+		if (!pids[i])
+			act_until_killed(i);
+	}
+	return true;
+}
+
+void interfere_pause(bool pause)
+{
+	users->pause = pause;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (chosen[i] && !missing[i] && kinds[i].set)
+			kinds[i].set(!pause);
+	for (int try = 0; pause && try < 20000; try++) {
+		bool busy = __atomic_load_n(&state->inside, __ATOMIC_SEQ_CST) > 0;
+
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+			if (pids[i] > 0 && waitpid(pids[i], NULL, WNOHANG) == pids[i])
+				pids[i] = 0;
+			busy |= pids[i] > 0 && !state->idle[i];
+		}
+		if (!busy)
+			break;
+		usleep(500);
+	}
+	/* Threads that were killed at work will not say that they have ended. */
+	if (pause)
+		state->inside = 0;
+}
+
+void interfere_stop(void)
+{
+	if (!on)
+		return;
+	/* None is killed between swapoff and swapon. */
+	interfere_pause(true);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (pids[i] > 0) {
+			kill(pids[i], SIGKILL);
+			waitpid(pids[i], NULL, 0);
+		}
+		pids[i] = 0;
+	}
+	users->pause = false;
+	on = false;
+}
+
+/* One line for each kind that was chosen. */
+void interfere_report(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		extern void tap(bool ok, const char *format, ...);
+
+		if (!chosen[i])
+			continue;
+		if (missing[i])
+			tap(true, "interference %s # SKIP no %s", kinds[i].name, missing[i]);
+		else
+			tap(state->did[i] > 0, "interference %s: did %ld", kinds[i].name,
+			    state->did[i]);
+	}
+}
