@@ -16,7 +16,7 @@ exec </dev/null
 
 # Lines added to mm/: by what it takes, and with what only makes it faster, the patches
 # from this one on
-max_lines=700 max_lines_fast=1300
+max_lines=700 max_lines_fast=1350
 faster='mm: relocate runs of entries'
 only=" $* "
 wanted() { [[ -z ${only// /} || $only == *" $1 "* ]]; }
