@@ -24,7 +24,7 @@ item() {
 	fi
 }
 
-plan 22
+plan 24
 
 item 'passed tests' 0 '2 passed, 0 failed, 0 skipped' '^ok +x ' \
 	'echo 1..2; echo ok 1 - a; echo ok 2 - b'
@@ -68,8 +68,26 @@ capture "$here/../run-tests" -o "$work/new/logs" 'a=echo 1..1; echo ok 1 - first
 tap_is "$status $(cat "$work/new/logs/a.log" "$work/new/logs/b.log")" \
 	$'0 1..1\nok 1 - first\n1..1\nok 1 - second' 'a log per item'
 
+# One after another they would wait for ever.
+mkfifo "$work/fifo"
+capture "$here/../run-tests" -o "$work/log" -j 2 -t 10 "a=echo 1..1; echo x >'$work/fifo'; echo ok 1" \
+	"b=echo 1..1; read -r x <'$work/fifo'; sleep 1; echo not ok 1" 'c=echo 1..1; echo ok 1'
+if [[ $status -eq 1 && $out == 'ok     a '*$'\nok     c '*$'\nFAILED b '*$'\n2 passed, 1 failed, 0 skipped\n' ]]; then
+	ok 'two at once, reported as they end'
+else
+	not_ok 'two at once, reported as they end' "$status $out"
+fi
+
+"$here/../run-tests" -j 2 -o "$work/log" "a=sleep 61.25" "b=sleep 61.25" "c=touch '$work/c'" >/dev/null 2>&1 &
+until [[ $(pgrep -cfx 'sleep 61.25') -eq 2 ]]; do sleep 0.1; done
+kill -TERM $!
+status=0
+wait $! || status=$?
+tap_is "$status $(pgrep -cfx 'sleep 61.25') $(test -e "$work/c" && echo started)" '143 0 ' \
+	'a signal ends all that run, and no other starts'
+
 bad=0
-for args in '' '-x a=true' '-t soon a=true' 'true' 'a=true a=true' '-o'; do
+for args in '-j' '-j 0 a=true' '-j many a=true' '' '-x a=true' '-t soon a=true' 'true' 'a=true a=true' '-o'; do
 	# shellcheck disable=SC2086 # several words
 	capture "$here/../run-tests" $args
 	[[ $status -eq 2 && $err == run-tests:* ]] || { bad=1; diag "$args: $status $err"; }
