@@ -15,29 +15,7 @@
  * RCU callbacks) can only add to a sample: the smallest one counts.
  */
 #define _GNU_SOURCE
-#include <err.h>
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-#define RELOCATE 8
-
-#define PAGE 4096UL
-#define MIB (1UL << 20)
-#define HUGE (2 * MIB)
-
-#define RW (PROT_READ | PROT_WRITE)
-#define PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS)
-#define SHARED (MAP_SHARED | MAP_ANONYMOUS)
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
+#include "../../bench/bench.h"
 
 /*
  * Address ranges where nothing else is mapped, all aligned to HUGE. Small moves
@@ -50,33 +28,7 @@ static char *range_from, *range_to, *small_from, *small_to;
 /* For every mremap() that is measured: 0 or RELOCATE */
 static int flag;
 
-/* What it takes to read the clock twice */
-static int64_t clock_cost;
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
 /* ---- memory -------------------------------------------------------------------- */
-
-static char *map(char *addr, size_t len, int flags)
-{
-	char *p = mmap(addr, len, RW, flags | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (p != addr)
-		err(1, "mmap %zu bytes at %p", len, (void *)addr);
-	return p;
-}
-
-static void unmap(char *p, size_t len)
-{
-	if (munmap(p, len))
-		err(1, "munmap %zu bytes at %p", len, (void *)p);
-}
 
 /* Never zero: a split of a huge page may drop pages of zeros. */
 static void touch(char *p, size_t len)
@@ -87,7 +39,7 @@ static void touch(char *p, size_t len)
 
 static char *map_touched(char *addr, size_t len)
 {
-	touch(map(addr, len, PRIVATE), len);
+	touch(map(addr, len), len);
 	return addr;
 }
 
@@ -109,26 +61,9 @@ static int64_t move(char *old, size_t len, char *new, int flags)
 	return took;
 }
 
-/* The number after a name that begins a line of a file in /proc, -1 if none does */
-static long number(const char *path, const char *name)
-{
-	const size_t len = strlen(name);
-	char line[256];
-	long value = -1;
-	FILE *f = fopen(path, "r");
-
-	if (!f)
-		err(1, "%s", path);
-	while (value < 0 && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len))
-			value = atol(line + len);
-	fclose(f);
-	return value;
-}
-
 static long fallbacks(void)
 {
-	return number("/proc/vmstat", "mremap_relocate_fallback ");
+	return number_in("/proc/vmstat", "mremap_relocate_fallback ");
 }
 
 /* Of all operations: the name is the flag's and the operation's. */
@@ -144,20 +79,20 @@ static void report(const char *name, double cost, const char *unit, long fallbac
 struct range {
 	const char *name;
 	size_t len;
-	int kind;	/* PRIVATE or SHARED */
+	int kind;	/* MAP_PRIVATE or MAP_SHARED */
 	size_t folio;	/* size of the folios that it consists of */
 	size_t offset;	/* destination modulo HUGE: 0 moves whole page tables */
 	bool changes;	/* a move changes what there is to move: populate anew */
 };
 
 static const struct range ranges[] = {
-	{ "pte", 64 * MIB, PRIVATE, PAGE, PAGE, false },
-	{ "pmd", 64 * MIB, PRIVATE, PAGE, 0, false },
-	{ "64k-pte", 16 * MIB, PRIVATE, 65536, 65536, false },
-	{ "64k-pmd", 16 * MIB, PRIVATE, 65536, 0, false },
-	{ "thp-pte", 8 * MIB, PRIVATE, HUGE, PAGE, true },
-	{ "thp", 64 * MIB, PRIVATE, HUGE, 0, false },
-	{ "shared-pte", 16 * MIB, SHARED, PAGE, PAGE, false },
+	{ "pte", 64 * MIB, MAP_PRIVATE, PAGE, PAGE, false },
+	{ "pmd", 64 * MIB, MAP_PRIVATE, PAGE, 0, false },
+	{ "64k-pte", 16 * MIB, MAP_PRIVATE, 65536, 65536, false },
+	{ "64k-pmd", 16 * MIB, MAP_PRIVATE, 65536, 0, false },
+	{ "thp-pte", 8 * MIB, MAP_PRIVATE, HUGE, PAGE, true },
+	{ "thp", 64 * MIB, MAP_PRIVATE, HUGE, 0, false },
+	{ "shared-pte", 16 * MIB, MAP_SHARED, PAGE, PAGE, false },
 };
 
 /* Which sizes of large folios page faults use from now on */
@@ -176,7 +111,7 @@ static void large_folios(const char *size, bool on)
 
 static char *populate(const struct range *r)
 {
-	char *p = map(range_from, r->len, r->kind);
+	char *p = map_shared_or_private(range_from, r->len, r->kind);
 	const long want = r->folio == HUGE ? (long)r->len / 1024 : 0;
 	long have;
 
@@ -185,7 +120,7 @@ static char *populate(const struct range *r)
 	if (madvise(p, r->len, r->folio > PAGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
 		err(1, "madvise");
 	touch(p, r->len);
-	have = number("/proc/self/smaps_rollup", "AnonHugePages:");
+	have = number_in("/proc/self/smaps_rollup", "AnonHugePages:");
 	if (have != want)
 		errx(1, "%s: %ld KiB of huge pages, not %ld", r->name, have, want);
 	return p;
@@ -243,14 +178,14 @@ static int64_t pages(void)
 
 static int64_t untouched(void)
 {
-	return away_and_back(map(small_from, LEN, PRIVATE), LEN);
+	return away_and_back(map(small_from, LEN), LEN);
 }
 
 /* As realloc() does when there is no room: the kernel chooses the place. */
 static int64_t grown(void)
 {
 	char *p = map_touched(small_from, LEN);
-	char *obstacle = map(p + LEN, PAGE, SHARED);
+	char *obstacle = map_shared_or_private(p + LEN, PAGE, MAP_SHARED);
 	const int64_t begin = now();
 	char *q = sys_mremap(p, LEN, 2 * LEN, MREMAP_MAYMOVE | flag, NULL);
 	const int64_t took = now() - begin;
@@ -291,7 +226,7 @@ static int64_t dontunmap(void)
 static int64_t replacing(void)
 {
 	char *p = map_touched(small_from, LEN);
-	const int64_t took = move(p, LEN, map(small_to, LEN, PRIVATE), 0);
+	const int64_t took = move(p, LEN, map(small_to, LEN), 0);
 
 	unmap(small_to, LEN);
 	return took;
@@ -341,7 +276,8 @@ static void measure_call(const struct call *c)
 
 int main(void)
 {
-	char *p = mmap(NULL, ARENA + HUGE, PROT_NONE, PRIVATE | MAP_NORESERVE, -1, 0);
+	char *p = mmap(NULL, ARENA + HUGE, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	bool known;
 
 	if (p == MAP_FAILED)
@@ -351,27 +287,20 @@ int main(void)
 	small_from = range_from + ARENA / 4;
 	range_to = small_from + ARENA / 4;
 	small_to = range_to + ARENA / 4;
-	touch(map(small_from + MIB, PAGE, SHARED), PAGE);
-	touch(map(small_to + MIB, PAGE, SHARED), PAGE);
+	touch(map_shared_or_private(small_from + MIB, PAGE, MAP_SHARED), PAGE);
+	touch(map_shared_or_private(small_to + MIB, PAGE, MAP_SHARED), PAGE);
 	small_to += PAGE;
 
-	clock_cost = INT64_MAX;
-	for (int i = 0; i < 100; i++) {
-		const int64_t begin = now();
-		const int64_t took = now() - begin;
+	measure_clock();
 
-		if (took < clock_cost)
-			clock_cost = took;
-	}
-
-	p = map(range_from, PAGE, PRIVATE);
+	p = map(range_from, PAGE);
 	known = sys_mremap(p, PAGE, PAGE, MREMAP_MAYMOVE | RELOCATE, NULL) == p;
 	unmap(p, PAGE);
 
 	for (int i = 0; i <= known; i++) {
 		flag = i ? RELOCATE : 0;
 		for (size_t j = 0; j < ARRAY_SIZE(ranges); j++)
-			if (!flag || ranges[j].kind == PRIVATE)
+			if (!flag || ranges[j].kind == MAP_PRIVATE)
 				measure_range(&ranges[j]);
 		for (size_t j = 0; j < ARRAY_SIZE(calls); j++)
 			measure_call(&calls[j]);

@@ -10,6 +10,7 @@
 #include "relocate.h"
 #include "bus.h"
 #include "device.h"
+#include "fail_nth.h"
 #include "ksm.h"
 #include "migrate.h"
 #include "uffd.h"
@@ -18,45 +19,25 @@ static int fail_nth_fd, device_fd;
 
 static void set_fail_nth(int n)
 {
-	char text[16];
-
-	snprintf(text, sizeof(text), "%d", n);
-	if (pwrite(fail_nth_fd, text, strlen(text), 0) < 0)
+	if (fail_nth_set(fail_nth_fd, n))
 		ck_abort_msg("fail-nth: %s", strerror(errno));
 }
 
 /* Was the point that set_fail_nth() named reached, and did it fail? */
 static bool failed_nth(void)
 {
-	char text[16] = "";
+	const int did = fail_nth_did(fail_nth_fd);
 
-	if (pread(fail_nth_fd, text, sizeof(text) - 1, 0) <= 0)
+	if (did < 0)
 		ck_abort_msg("fail-nth: %s", strerror(errno));
-	set_fail_nth(0);
-	return atoi(text) == 0;
+	return did;
 }
 
 static void setup_faults(void)
 {
-	static const char *const attributes[] = {
-		"failslab", "fail_page_alloc", "fail_relocate",
-	};
-	char path[100];
-
-	for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose",
-			 attributes[i]);
-		set_if_there(path, "0");
-		/* Also those that may sleep, which most do. */
-		snprintf(path, sizeof(path),
-			 "/sys/kernel/debug/%s/ignore-gfp-wait", attributes[i]);
-		set_if_there(path, "N");
-	}
-	set_if_there("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	/* Also pages for user space, which breaking up KSM's takes. */
-	set_if_there("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N");
+	fail_nth_setup();
 	write_file(THP "hugepages-64kB/enabled", "madvise");
-	fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	fail_nth_fd = fail_nth_open();
 	ck_assert_int_ge(fail_nth_fd, 0);
 	device_fd = device_open();
 }

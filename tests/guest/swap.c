@@ -4,14 +4,12 @@
  * leaves it, and with one, as other devices do. For that swap is on a loop
  * device whose file no reclaim can touch.
  */
+#include "loop_swap.h"
 #include "relocate.h"
 
-#include <linux/loop.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/swap.h>
 
 static void map_folio(char *addr, size_t size, unsigned int seed)
 {
@@ -71,53 +69,6 @@ END_TEST
 
 /* ---- with a swap cache --------------------------------------------------- */
 
-#define SWAP_SIZE (256UL << 20)
-
-static char swap_path[32];
-static int loop = -1;
-
-/*
- * Swap on a file in ramfs, and no other: processors keep to a device that they
- * have a share of, whatever the priorities say. A failure here would be reported
- * without a word, so the tests' own setup does that.
- */
-#define OTHER_SWAP "/dev/zram0"
-
-static const char *swap_error;
-static int swap_errno;
-
-static void swap_on(bool stable_writes)
-{
-	/* Version, last page, no bad pages; the signature ends the page. */
-	const uint32_t info[] = { 1, SWAP_SIZE / PAGE - 1, 0 };
-	int n = ioctl(open("/dev/loop-control", O_RDWR), LOOP_CTL_GET_FREE);
-	char path[100];
-	int fd = -1;
-
-	snprintf(swap_path, sizeof(swap_path), "/dev/loop%d", n);
-	snprintf(path, sizeof(path), "/sys/block/loop%d/queue/stable_writes", n);
-	(void)mkdir("/tmp/swap", 0700);
-	if (mount("swap", "/tmp/swap", "ramfs", 0, NULL) ||
-	    (fd = open("/tmp/swap/file", O_RDWR | O_CREAT, 0600)) < 0 ||
-	    ftruncate(fd, SWAP_SIZE) ||
-	    pwrite(fd, info, sizeof(info), 1024) < 0 ||
-	    pwrite(fd, "SWAPSPACE2", 10, PAGE - 10) < 0) {
-		swap_error = "file";
-	} else if ((loop = open(swap_path, O_RDWR)) < 0 ||
-		   ioctl(loop, LOOP_SET_FD, fd)) {
-		swap_error = swap_path;
-	} else {
-		/* Whatever a loop device does by itself: swapon() looks at this. */
-		set_if_there(path, stable_writes ? "1" : "0");
-		if (swapon(swap_path, 0))
-			swap_error = "swapon";
-		else if (swapoff(OTHER_SWAP))
-			swap_error = "swapoff";
-	}
-	swap_errno = errno;
-	close(fd);
-}
-
 static void setup_swap(void)
 {
 	swap_on(false);
@@ -126,22 +77,6 @@ static void setup_swap(void)
 static void setup_stable_swap(void)
 {
 	swap_on(true);
-}
-
-static void check_swap(void)
-{
-	ck_assert_msg(!swap_error, "%s: %s", swap_error, strerror(swap_errno));
-}
-
-static void end_swap(void)
-{
-	/* The device holds the file for as long as anybody has it open. */
-	if (swapon(OTHER_SWAP, 0) || swapoff(swap_path))
-		perror("swapon, swapoff");
-	if (ioctl(loop, LOOP_CLR_FD) || close(loop))
-		perror(swap_path);
-	if (umount2("/tmp/swap", MNT_DETACH))
-		perror("umount");
 }
 
 static pthread_t writer;

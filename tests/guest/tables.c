@@ -8,12 +8,10 @@
  */
 #include "relocate.h"
 #include "ksm.h"
+#include "loop_swap.h"
 #include "pin.h"
 #include "uffd.h"
 
-#include <linux/loop.h>
-#include <sys/mount.h>
-#include <sys/swap.h>
 #include <sys/uio.h>
 
 #define PAGES 2048UL
@@ -422,50 +420,9 @@ END_TEST
 
 /* ---- in the swap cache ----------------------------------------------------- */
 
-#define SWAP_SIZE (256UL << 20)
-#define OTHER_SWAP "/dev/zram0"
-
-static const char *swap_error = "not set up";
-static char swap_path[32];
-static int loop = -1;
-
-/*
- * Swap on a file in ramfs, and no other. What is paged out there is in the swap
- * cache for a while, and so is what is only read again. A failure here would be
- * reported without a word, so the tests' own setup does that.
- */
 static void setup_swap(void)
 {
-	/* Version, last page, no bad pages; the signature ends the page. */
-	const uint32_t info[] = { 1, SWAP_SIZE / PAGE - 1, 0 };
-	int n = ioctl(open("/dev/loop-control", O_RDWR), LOOP_CTL_GET_FREE), fd;
-
-	snprintf(swap_path, sizeof(swap_path), "/dev/loop%d", n);
-	(void)mkdir("/tmp/swap", 0700);
-	if (!mount("swap", "/tmp/swap", "ramfs", 0, NULL) &&
-	    (fd = open("/tmp/swap/file", O_RDWR | O_CREAT, 0600)) >= 0 &&
-	    !ftruncate(fd, SWAP_SIZE) &&
-	    pwrite(fd, info, sizeof(info), 1024) > 0 &&
-	    pwrite(fd, "SWAPSPACE2", 10, PAGE - 10) > 0 &&
-	    (loop = open(swap_path, O_RDWR)) >= 0 &&
-	    !ioctl(loop, LOOP_SET_FD, fd) && !close(fd) &&
-	    !swapon(swap_path, 0) && !swapoff(OTHER_SWAP))
-		swap_error = NULL;
-	else
-		swap_error = strerror(errno);
-}
-
-static void check_swap(void)
-{
-	ck_assert_msg(!swap_error, "%s: %s", swap_path, swap_error);
-}
-
-static void end_swap(void)
-{
-	if (swapon(OTHER_SWAP, 0) || swapoff(swap_path) ||
-	    ioctl(loop, LOOP_CLR_FD) || close(loop) ||
-	    umount2("/tmp/swap", MNT_DETACH))
-		perror(swap_path);
+	swap_on(false);
 }
 
 /*

@@ -6,6 +6,7 @@
  * compared with the model, and so the runs with each other.
  */
 #include "storm.h"
+#include "../guest/fail_nth.h"
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -27,6 +28,7 @@ struct slot {
 	sem_t go, done;
 	enum { LOOK, STEP } command;
 	struct step step;
+	int fail_nth;
 	struct result result;
 	int signal;		/* that it died from, and where */
 	uint64_t at;
@@ -34,7 +36,10 @@ struct slot {
 };
 
 static struct slot (*slots)[PROCS];
+#define FAIL_ROUNDS 4
+
 static struct options options;
+static int fail_round;		/* if options.fail_nth */
 static int file_fd;
 static pid_t teller;
 
@@ -219,8 +224,19 @@ static int64_t watch(const struct step *s)
 static int64_t remap(const struct step *s, struct result *r)
 {
 	const uint64_t new = (s->a + PAGE - 1) & ~(PAGE - 1);
-	int64_t ret = syscall(SYS_mremap, s->addr, s->len, s->a, s->b, s->c);
+	const int fd = slot->fail_nth ? fail_nth_open() : -1;
+	int64_t ret;
 
+	if (fd >= 0)
+		fail_nth_set(fd, slot->fail_nth);
+	ret = syscall(SYS_mremap, s->addr, s->len, s->a, s->b, s->c);
+	if (fd >= 0) {
+		const int err = errno;
+
+		r->injected = fail_nth_did(fd) > 0;
+		close(fd);
+		errno = err;
+	}
 	if (ret == -1 || s->b & MREMAP_FIXED)
 		return ret;
 	if ((uint64_t)ret == (s->b & MREMAP_DONTUNMAP ? s->c : s->addr))
@@ -521,6 +537,7 @@ static void tell(int r, int proc, const struct step *s)
 	struct slot *to = &slots[r][proc];
 
 	to->command = s ? STEP : LOOK;
+	to->fail_nth = 0;
 	if (s)
 		to->step = *s;
 	sem_post(&to->go);
@@ -703,8 +720,47 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/*
+ * Begin a move, and if it is made to fail, again with the next point of failure.
+ * A failure that it copes with hides the later ones: in other rounds it begins there.
+ */
+static bool move_with_failures(const struct step *s)
+{
+	struct slot *at = &slots[0][s->proc];
+	const struct result *r = &at->result;
+
+	for (int n = fail_round ? 1 + (out.step * 7 + fail_round * 11) % 41 : 1;; n++) {
+		at->command = STEP;
+		at->step = *s;
+		at->fail_nth = n;
+		sem_post(&at->go);
+		if (!wait_for(0, s->proc))
+			return false;
+		if (!r->injected || r->ret != -1) {
+			/* For whoever waits for the move. */
+			sem_post(&at->done);
+			out.coped += r->injected;
+			return true;
+		}
+		out.points++;
+		if (r->err != ENOMEM && (r->err != EFAULT || !(s->b & MUST)))
+			return fail("failure %d: %s", n, strerror(r->err));
+		model_apply_failed(model, s, &at->seen);
+		if (!compare(s->proc))
+			return false;
+	}
+}
+
+/* Its mappings only. */
+static void copy_vmas(struct seen *to, const struct seen *from)
+{
+	to->nr_vmas = from->nr_vmas;
+	memcpy(to->vma, from->vma, (size_t)from->nr_vmas * sizeof(from->vma[0]));
+}
+
 static bool do_step_in_runs(const struct step *s)
 {
+	static struct seen before;
 	struct step plain = *s;
 	struct slot *slot0 = &slots[0][s->proc], *slot1 = &slots[runs - 1][s->proc];
 	const pid_t pids[2] = { users->pid[s->proc], users->pid[PROCS + s->proc] };
@@ -724,7 +780,14 @@ static bool do_step_in_runs(const struct step *s)
 	/* Left out without the flags if it should fail for them. */
 	both = runs == 2 && (e.verdict != MUST_MATCH || e.err == e_plain.err);
 
-	tell(0, s->proc, s);
+	copy_vmas(&before, &slot0->seen);
+	if (options.fail_nth && s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
+	    model_one_vma(s, &before)) {
+		if (!move_with_failures(s))
+			return false;
+	} else {
+		tell(0, s->proc, s);
+	}
 	if (both && e.verdict != EFAULT_OR_SUCCESS)
 		tell(1, s->proc, &plain);
 	if (!wait_for(0, s->proc))
@@ -754,7 +817,7 @@ static bool do_step_in_runs(const struct step *s)
 			users->pid[r * PROCS + s->proc] = 0;
 		}
 		holders &= ~(1U << s->proc);
-		model_apply(model, s, &slot0->seen, &slot0->result);
+		model_apply(model, s, &before, &slot0->seen, &slot0->result);
 		return true;
 	}
 	if (!as_expected(0, s, &e) || (both && !as_expected(1, &plain, &e_plain)))
@@ -774,7 +837,7 @@ static bool do_step_in_runs(const struct step *s)
 		holders |= 1U << s->proc;
 	if (s->op == RELEASE)
 		holders &= ~(1U << s->proc);
-	model_apply(model, s, &slot0->seen, &slot0->result);
+	model_apply(model, s, &before, &slot0->seen, &slot0->result);
 	if (!compare(s->proc))
 		return false;
 	if (s->op == FORK)
@@ -823,6 +886,8 @@ static bool finish(void)
 			.len = (uint64_t)(prog->hi - prog->lo) * PAGE,
 		};
 
+		const int fewer = slots[1][proc].seen.nr_vmas - slots[0][proc].seen.nr_vmas;
+
 		if (!model_alive(model, proc))
 			continue;
 		for (size_t i = 0; runs == 2 && !pausing && i < ARRAY_SIZE(counted); i++) {
@@ -834,7 +899,11 @@ static bool finish(void)
 					    "%ld without", proc, counted[i], a, b);
 		}
 		if (runs == 2)
-			out.fewer += slots[1][proc].seen.nr_vmas - slots[0][proc].seen.nr_vmas;
+			out.fewer += fewer;
+		/* What the flags are for. */
+		if (runs == 2 && fewer < 0 && !pausing && !program_has(prog, FORK) &&
+		    program_all_relocate(prog))
+			return fail("%d mappings more than without the flags", -fewer);
 		for (size_t i = 0; ok && i < ARRAY_SIZE(last); i++) {
 			s.op = (uint8_t)last[i];
 			if (options.verbose)
@@ -884,7 +953,7 @@ static bool run_program(void)
 	return finish();
 }
 
-struct outcome exec_program(const struct program *p)
+static struct outcome exec_once(const struct program *p)
 {
 	const struct setting setting = {
 		.interference = interfere_on(),
@@ -897,7 +966,7 @@ struct outcome exec_program(const struct program *p)
 	prog = p;
 	win_lo = p->lo;
 	win_hi = p->hi;
-	runs = options.plain_only || options.keep_flags ? 1 : 2;
+	runs = options.plain_only || options.keep_flags || options.fail_nth ? 1 : 2;
 	model = model_new(&setting);
 	for (int r = 0; r < 2; r++)
 		for (int i = 0; i < PROCS; i++) {
@@ -915,9 +984,33 @@ struct outcome exec_program(const struct program *p)
 	return out;
 }
 
+struct outcome exec_program(const struct program *p)
+{
+	struct outcome sum, o;
+
+	fail_round = 0;
+	sum = exec_once(p);
+	for (o = sum; o.coped && !o.failed && fail_round < FAIL_ROUNDS - 1; ) {
+		fail_round++;
+		o = exec_once(p);
+		sum.failed = o.failed;
+		sum.step = o.step;
+		memcpy(sum.why, o.why, sizeof(sum.why));
+		sum.steps += o.steps;
+		sum.skipped += o.skipped;
+		sum.relocated += o.relocated;
+		sum.refused += o.refused;
+		sum.points += o.points;
+		sum.coped += o.coped;
+	}
+	return sum;
+}
+
 void exec_init(const struct options *o)
 {
 	options = *o;
+	if (options.fail_nth)
+		fail_nth_setup();
 	teller = getpid();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	slots = mmap(NULL, 2 * sizeof(*slots), PROT_READ | PROT_WRITE,

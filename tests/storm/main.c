@@ -27,6 +27,8 @@ static const char help[] =
 "                  being for each of them\n"
 "  --plain-only    never use the flags: on any kernel\n"
 "  --keep-flags    no second run without them\n"
+"  --fail-nth      no second run; let each allocation, and whatever else can, of each\n"
+"                  relocating move of one mapping fail in turn\n"
 "  --repeat N      replay: so many times (default 1)\n"
 "  --tries N       minimise: run the program so many times at most (default 300)\n"
 "  --timeout S     seconds that a step may take (default 60)\n"
@@ -191,6 +193,7 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 	const double start = now();
 	const uint64_t first = seed;
 	long steps = 0, skipped = 0, relocated = 0, refused = 0, fewer = 0, kb = 0;
+	long points = 0, coped = 0;
 	const long copies = swap_in_copies();
 	int failures = 0;
 
@@ -216,6 +219,8 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 		relocated += o.relocated;
 		refused += o.refused;
 		fewer += o.fewer;
+		points += o.points;
+		coped += o.coped;
 		if (o.failed) {
 			failures++;
 			report_failure(&p, &o);
@@ -228,6 +233,8 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 	tap(!failures, "programs %lu to %lu%s%s: %ld steps, %ld left out, %ld relocating moves, "
 	    "%ld refused, %ld mappings fewer, %.1f s", first, seed - 1, kinds ? ", " : "",
 	    kinds ? kinds : "", steps, skipped, relocated, refused, fewer, now() - start);
+	if (opt.exec.fail_nth)
+		tap(points && coped, "failures: %ld moves failed, %ld coped", points, coped);
 	if (kinds) {
 		interfere_stop();
 		interfere_report();
@@ -310,7 +317,7 @@ int main(int argc, char **argv)
 		{ "seed", 1, NULL, 's' }, { "programs", 1, NULL, 'p' },
 		{ "seconds", 1, NULL, 't' }, { "steps", 1, NULL, 'n' },
 		{ "interfere", 1, NULL, 'i' }, { "plain-only", 0, NULL, 'P' },
-		{ "keep-flags", 0, NULL, 'k' }, { "repeat", 1, NULL, 'r' },
+		{ "fail-nth", 0, NULL, 'F' }, { "keep-flags", 0, NULL, 'k' }, { "repeat", 1, NULL, 'r' },
 		{ "tries", 1, NULL, 'T' }, { "timeout", 1, NULL, 'w' },
 		{ "out", 1, NULL, 'o' }, { "resume", 1, NULL, 'R' },
 		{ "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' }, { 0 },
@@ -327,6 +334,7 @@ int main(int argc, char **argv)
 		case 'n': opt.steps = atoi(optarg); break;
 		case 'i': opt.interfere = optarg; break;
 		case 'P': opt.exec.plain_only = true; break;
+		case 'F': opt.exec.fail_nth = true; break;
 		case 'k': opt.exec.keep_flags = true; break;
 		case 'r': opt.repeat = atoi(optarg); break;
 		case 'T': opt.tries = atoi(optarg); break;

@@ -607,17 +607,19 @@ static void grow(struct mpage *pages, int from, int end, int keep)
 }
 
 /* @relocated: with the flags. Returns the place's pages. */
-static void move(struct model *m, struct mpage *pages, const struct seen *seen,
-		 const struct step *s, struct range r, struct range to, bool elsewhere)
+static void move(struct model *m, struct mpage *pages, const struct seen *before,
+		 const struct seen *seen, const struct step *s, struct range r,
+		 struct range to, const struct result *result)
 {
 	static struct mpage moved[PAGES];
+	const bool elsewhere = result->elsewhere;
 	const int n = r.end - r.start;
 
 	/* Before it moves: what is known of where things are. */
 	for (int i = r.start, end; i < r.end; i = end) {
 		enum relocates how = NO;
 
-		end = part_end(seen, i, r.end);
+		end = part_end(before, i, r.end);
 		if (!pages[i].mapped) {
 			moved[i - r.start].mapped = false;
 			end = i + 1;
@@ -626,6 +628,8 @@ static void move(struct model *m, struct mpage *pages, const struct seen *seen,
 		if (s->b & RELOCATE_FLAGS)
 			how = relocates(m, pages, (struct range) { i, end },
 					elsewhere ? -1 : to.start + i - r.start);
+		if (how == YES && result->injected)
+			how = PERHAPS;
 		/* It succeeded, so it was relocated or there was no need. */
 		if (s->b & MUST && how == PERHAPS && !elsewhere)
 			how = YES;
@@ -649,7 +653,9 @@ static void move(struct model *m, struct mpage *pages, const struct seen *seen,
 		if (!p->mapped)
 			continue;
 		p->inst = NULL;		/* moved[] has it */
-		if (s->b & MREMAP_DONTUNMAP) {
+		/* Or there was no memory to unmap it. */
+		if (s->b & MREMAP_DONTUNMAP ||
+		    (result->injected && vma_of(seen, r.start + i))) {
 			page_drop(p);
 			p->flags &= (uint8_t)~(LOCKED | GUARD);
 			p->natural = false;
@@ -667,7 +673,8 @@ static void move(struct model *m, struct mpage *pages, const struct seen *seen,
 }
 
 static void apply_mremap(struct model *m, struct mpage *pages, const struct step *s,
-			 const struct seen *seen, const struct result *result)
+			 const struct seen *before, const struct seen *seen,
+			 const struct result *result)
 {
 	const uint64_t old = page_align(s->len), new = page_align(s->a);
 	struct range r = range_of(s->addr, old), to = range_of(s->c, new);
@@ -689,7 +696,7 @@ static void apply_mremap(struct model *m, struct mpage *pages, const struct step
 		for (int i = to.start; i < to.end; i++)
 			if (i < r.start || i >= r.end)
 				page_unmap(&pages[i]);
-	move(m, pages, seen, s, r, to, result->elsewhere);
+	move(m, pages, before, seen, s, r, to, result);
 }
 
 static void apply_advise(struct model *m, struct mpage *pages, const struct step *s,
@@ -823,8 +830,36 @@ static void apply_exit(struct model *m, int proc)
 		page_unmap(&m->page[proc][i]);
 }
 
-void model_apply(struct model *m, const struct step *s, const struct seen *seen,
-		 const struct result *result)
+bool model_one_vma(const struct step *s, const struct seen *seen)
+{
+	const struct range r = range_of(s->addr, page_align(s->len));
+
+	return part_end(seen, r.start, r.end) == r.end;
+}
+
+/* If nothing of it is there any more. All of it, or it will be missed. */
+static void unmap_if_gone(struct mpage *pages, const struct seen *seen, struct range r)
+{
+	for (int i = r.start; i < r.end; i++)
+		if (vma_of(seen, i))
+			return;
+	for (int i = r.start; i < r.end; i++)
+		page_unmap(&pages[i]);
+}
+
+void model_apply_failed(struct model *m, const struct step *s, const struct seen *seen)
+{
+	const uint64_t old = page_align(s->len), new = page_align(s->a);
+
+	if (s->b & MREMAP_FIXED)
+		unmap_if_gone(m->page[s->proc], seen, range_of(s->c, new));
+	if (new < old)
+		unmap_if_gone(m->page[s->proc], seen,
+			      range_of(s->addr + new, old - new));
+}
+
+void model_apply(struct model *m, const struct step *s, const struct seen *before,
+		 const struct seen *seen, const struct result *result)
 {
 	struct mpage *pages = m->page[s->proc];
 	struct range r;
@@ -839,7 +874,7 @@ void model_apply(struct model *m, const struct step *s, const struct seen *seen,
 	}
 	if (s->op == MREMAP) {
 		if (result->ret != -1)
-			apply_mremap(m, pages, s, seen, result);
+			apply_mremap(m, pages, s, before, seen, result);
 		return;
 	}
 	if (s->op == RELEASE)

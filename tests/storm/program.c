@@ -445,6 +445,15 @@ bool program_has_huge(const struct program *p)
 	return false;
 }
 
+bool program_all_relocate(const struct program *p)
+{
+	for (int i = 0; i < p->n; i++)
+		if (p->step[i].op == MREMAP && p->step[i].b & MREMAP_MAYMOVE &&
+		    !(p->step[i].b & RELOCATE_FLAGS))
+			return false;
+	return true;
+}
+
 /* ---- text ------------------------------------------------------------------------ */
 
 static const char *const op_names[OPS] = {

@@ -88,6 +88,8 @@ void step_print(const struct step *s, FILE *f);
 const char *step_text(const struct step *s);
 bool program_has_huge(const struct program *p);
 bool program_has(const struct program *p, enum op op);
+/* Do all moves have a flag that relocates? */
+bool program_all_relocate(const struct program *p);
 
 /* ---- model.c ------------------------------------------------------------------ */
 
@@ -125,6 +127,7 @@ struct result {
 	int64_t ret;
 	int err;
 	bool elsewhere;		/* moved out of the arena and back */
+	bool injected;		/* something was made to fail */
 };
 
 /* What is known of the way a program is executed. */
@@ -162,8 +165,13 @@ bool model_alive(const struct model *m, int proc);
  */
 struct expect model_expect(const struct model *m, const struct step *s,
 			   const struct seen *seen, const struct seen *other);
-void model_apply(struct model *m, const struct step *s, const struct seen *seen,
-		 const struct result *r);
+/* @before, @seen: how its process saw its memory before the step, and after it. */
+void model_apply(struct model *m, const struct step *s, const struct seen *before,
+		 const struct seen *seen, const struct result *r);
+/* A move failed half way: what it was to replace may be gone, or to cut off. */
+void model_apply_failed(struct model *m, const struct step *s, const struct seen *seen);
+/* Is what a move takes in one mapping? */
+bool model_one_vma(const struct step *s, const struct seen *seen);
 /* Say in @why what is wrong, if anything. Learns what was populated by the way. */
 bool model_compare(struct model *m, int proc, const struct seen *seen, int lo, int hi,
 		   bool strict, bool learn, char *why, size_t size);
@@ -182,6 +190,11 @@ struct options {
 	bool plain_only;	/* never use the flags */
 	bool keep_flags;	/* no second run without */
 	int timeout;		/* seconds a step may take */
+	/*
+	 * In each move of one mapping let the n-th thing that can fail do so, and if
+	 * the move fails then, the one after it, and so on. Without the second run.
+	 */
+	bool fail_nth;
 	bool verbose;
 };
 
@@ -192,6 +205,8 @@ struct outcome {
 	long relocated;		/* steps with a flag that succeeded */
 	long refused;		/* EFAULT with MREMAP_MUST_RELOCATE_ANON */
 	long fewer;		/* mappings at the end, than without the flags */
+	long points;		/* things made to fail, after which the move failed */
+	long coped;		/* or did not */
 	char why[512];
 };
 
