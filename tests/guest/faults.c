@@ -182,7 +182,7 @@ static void treat_part(size_t i)
 		share(p, size, parts[i].page);
 		break;
 	case SWAP:
-		advise(p, size, MADV_PAGEOUT);
+		page_out(p, size);
 		break;
 	case GUARD:
 		advise(p, size, MADV_GUARD_INSTALL);
@@ -292,8 +292,9 @@ static void check_kinds(char *base, int n, bool before)
 		else if (parts[i].kind == PROTECTED || parts[i].kind == MARKERS)
 			is = count_pages(p, size, PM_UFFD_WP);
 		if (is != size / PAGE)
-			ck_abort_msg("failure %d: %zu of %zu pages at %u are as they were",
-				     n, is, size / PAGE, parts[i].page);
+			ck_abort_msg("failure %d: %s it %zu of %zu pages at %u are as they were",
+				     n, before ? "before" : "after", is, size / PAGE,
+				     parts[i].page);
 	}
 }
 
