@@ -781,6 +781,7 @@ static bool do_step_in_runs(const struct step *s)
 	both = runs == 2 && (e.verdict != MUST_MATCH || e.err == e_plain.err);
 
 	copy_vmas(&before, &slot0->seen);
+	users->moving = s->op == MREMAP && !e.err ? s->addr : 0;
 	if (options.fail_nth && s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
 	    model_one_vma(s, &before)) {
 		if (!move_with_failures(s))

@@ -2,7 +2,8 @@
 /*
  * What goes on while programs run: for each kind a process, or a thread in the
  * programs' first processes, or a part of the kernel that is set to work. Each
- * counts what it did, so that one that did nothing is seen.
+ * counts what it did, so that one that did nothing is seen. The victims are the
+ * processes of our programs, or of some command, which are alone in the cgroup.
  */
 #include "storm.h"
 
@@ -18,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LEN (PAGES * PAGE)
@@ -35,7 +37,11 @@ static struct {
 	volatile long did[64];
 	volatile int idle[64];
 	int inside;		/* threads that are at work */
+	int swap_taken;		/* swap is taken away, or must not be */
 } *state;
+
+/* The victims are a command's processes. */
+static bool outside;
 
 bool write_to(const char *path, const char *text)
 {
@@ -59,25 +65,67 @@ static uint64_t random_number(void)
 	return x >> 8;
 }
 
-/* Some process of a program, or 0. */
-static pid_t victim(void)
+static long number_in(const char *path, const char *name)
 {
-	for (int i = 0; i < 16; i++) {
-		const pid_t pid = users->pid[random_number() % (2 * PROCS)];
+	const size_t len = strlen(name);
+	char line[256];
+	long v = 0;
+	FILE *f = fopen(path, "r");
 
-		if (pid > 0)
-			return pid;
-	}
-	usleep(200);
-	return 0;
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && (!len || line[len] == ' '))
+			v = strtol(line + len, NULL, 10);
+	if (f)
+		fclose(f);
+	return v;
 }
 
-/* Around the middle, where programs are. */
-static uint64_t random_page(void)
+/* Some process that is interfered with, or 0. */
+static pid_t victim(void)
+{
+	FILE *f = outside ? fopen(CGROUP "cgroup.procs", "re") : NULL;
+	pid_t pid, found = 0;
+	unsigned int n = 0;
+
+	while (f && fscanf(f, "%d", &pid) == 1)
+		if (random_number() % ++n == 0)
+			found = pid;
+	if (f)
+		fclose(f);
+	for (int i = 0; i < 16 && !outside && !found; i++)
+		found = users->pid[random_number() % (2 * PROCS)];
+	if (found <= 0)
+		usleep(200);
+	return found > 0 ? found : 0;
+}
+
+/* A page of some anonymous mapping of @pid, or 0; of our programs around the middle. */
+static uint64_t random_page(pid_t pid)
 {
 	const bool wide = random_number() & 1;
+	char path[64], line[512], *name;
+	uint64_t start, end, page = 0;
+	unsigned int n = 0;
+	FILE *f;
 
-	return ADDR(MIDDLE - (wide ? 600 : 60)) + random_number() % (wide ? 1700 : 160) * PAGE;
+	/* Races are where something moves. */
+	if (!outside && users->moving && random_number() & 1)
+		return users->moving;
+	if (!outside)
+		return ADDR(MIDDLE - (wide ? 600 : 60)) +
+		       random_number() % (wide ? 1700 : 160) * PAGE;
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		name = strstr(line, "p 00000000 00:00 0 ");
+		if (!name || strstr(name, "[v") || strstr(line, " ---") ||
+		    sscanf(line, "%lx-%lx", &start, &end) != 2 || random_number() % ++n)
+			continue;
+		page = start + random_number() % ((end - start) / PAGE) * PAGE;
+	}
+	if (f)
+		fclose(f);
+	return page;
 }
 
 /* ---- one thing, done again and again in a process; returns how much it did ------------- */
@@ -86,7 +134,7 @@ static long do_pageout(void)
 {
 	const pid_t pid = victim();
 	int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	struct iovec iov = { .iov_base = (void *)random_page(), .iov_len = 64 * PAGE };
+	struct iovec iov = { .iov_base = (void *)random_page(pid), .iov_len = 64 * PAGE };
 	long n;
 
 	if (fd < 0)
@@ -100,14 +148,40 @@ static long do_pageout(void)
 
 static long do_reclaim(void)
 {
-	return write_to(CGROUP "memory.reclaim", "256K swappiness=200");
+	return write_to(CGROUP "memory.reclaim", "256K swappiness=max");
 }
 
+static bool take_swap(void)
+{
+	return !__atomic_exchange_n(&state->swap_taken, 1, __ATOMIC_SEQ_CST);
+}
+
+static void give_swap_back(void)
+{
+	__atomic_store_n(&state->swap_taken, 0, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * A part of the memory has to go; not too much: who needs some meanwhile sleeps, for the
+ * longer the larger that is in proportion, up to seconds. A little by memory.max, if
+ * there is swap for it: else processes would be killed.
+ */
 static long do_limit(void)
 {
-	const bool ok = write_to(CGROUP "memory.high", "4M");
+	const bool swap = !(random_number() & 3) && take_swap();
+	const bool max = swap && number_in("/proc/meminfo", "SwapFree:") > 128 << 10 &&
+			 number_in(CGROUP "memory.stat", "inactive_anon") > 2 << 20;
+	const char *file = max ? CGROUP "memory.max" : CGROUP "memory.high";
+	const long now = number_in(CGROUP "memory.current", "");
+	const long less = now > 8 << 20 ? now - now / 32 : 4 << 20;
+	char text[32];
+	bool ok;
 
-	write_to(CGROUP "memory.high", "max");
+	snprintf(text, sizeof(text), "%ld", max ? now - (256 << 10) : less);
+	ok = write_to(file, text) && now > 4 << 20;
+	write_to(file, "max");
+	if (swap)
+		give_swap_back();
 	usleep(1000);
 	return ok;
 }
@@ -116,8 +190,8 @@ static long do_move_pages(void)
 {
 	void *pages[32];
 	int nodes[32], status[32];
-	const uint64_t from = random_page();
 	const pid_t pid = victim();
+	const uint64_t from = random_page(pid);
 	long n = 0;
 
 	for (int i = 0; i < 32; i++) {
@@ -165,7 +239,7 @@ static uint64_t victim_pfn(void)
 	if (fd < 0)
 		return 0;
 	for (int i = 0; i < 8 && !(e >> 63); i++)
-		if (pread(fd, &e, 8, (off_t)(random_page() / PAGE * 8)) != 8)
+		if (pread(fd, &e, 8, (off_t)(random_page(pid) / PAGE * 8)) != 8)
 			e = 0;
 	close(fd);
 	/* Not of the page cache: that may be anybody's. */
@@ -259,7 +333,7 @@ static long do_pagemap(void)
 	fd = pid ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
 		return 0;
-	n = pread(fd, e, sizeof(e), (off_t)(ARENA / PAGE * 8));
+	n = pread(fd, e, sizeof(e), (off_t)((outside ? random_page(pid) : ARENA) / PAGE * 8));
 	close(fd);
 	return n > 0;
 }
@@ -267,10 +341,10 @@ static long do_pagemap(void)
 static long do_vm_readv(void)
 {
 	static char buf[16 * PAGE];
-	const uint64_t at = random_page();
+	const pid_t pid = victim();
+	const uint64_t at = random_page(pid);
 	struct iovec to = { .iov_base = buf, .iov_len = sizeof(buf) };
 	struct iovec from = { .iov_base = (void *)at, .iov_len = sizeof(buf) };
-	const pid_t pid = victim();
 	char path[64];
 	ssize_t n;
 	int fd;
@@ -304,11 +378,15 @@ static bool has_swap(void)
 
 static long do_swapoff(void)
 {
-	const bool ok = !swapoff(swap_device);
+	bool ok;
 
+	if (!take_swap())
+		return 0;
+	ok = !swapoff(swap_device);
 	if (ok)
 		while (swapon(swap_device, 0))
 			usleep(1000);
+	give_swap_back();
 	usleep(20000);
 	return ok;
 }
@@ -316,10 +394,15 @@ static long do_swapoff(void)
 static long do_split(void)
 {
 	const pid_t pid = victim();
+	const uint64_t from = random_page(pid);
+	const long before = number_in("/proc/vmstat", "thp_split_page");
 	char text[100];
 
-	snprintf(text, sizeof(text), "%d,%#lx,%#lx", pid, ARENA, ADDR(PAGES));
-	return pid && write_to(DEBUG "split_huge_pages", text);
+	/* It goes on until the first hole. */
+	snprintf(text, sizeof(text), "%d,%#lx,%#lx", pid, from, from + PAGES * PAGE);
+	if (!pid || !from || !write_to(DEBUG "split_huge_pages", text))
+		return 0;
+	return number_in("/proc/vmstat", "thp_split_page") - before;
 }
 
 /* ---- in a thread of a program's first process -------------------------------------------- */
@@ -328,7 +411,7 @@ static long do_vmsplice(void)
 {
 	static int ends[2] = { -1, -1 };
 	static char buf[16 * PAGE];
-	struct iovec iov = { .iov_base = (void *)random_page(), .iov_len = 4 * PAGE };
+	struct iovec iov = { .iov_base = (void *)random_page(getpid()), .iov_len = 4 * PAGE };
 	ssize_t n;
 
 	if (ends[0] < 0 && pipe2(ends, O_NONBLOCK | O_CLOEXEC))
@@ -352,7 +435,7 @@ struct pin_longterm_test {
 static long do_pin(void)
 {
 	struct pin_longterm_test args = {
-		.addr = random_page(), .size = (1 + random_number() % 8) * PAGE,
+		.addr = random_page(getpid()), .size = (1 + random_number() % 8) * PAGE,
 		.flags = (uint32_t)(random_number() % 4),
 	};
 	int fd = open(DEBUG "gup_test", O_RDWR | O_CLOEXEC);
@@ -369,7 +452,7 @@ static long do_pin(void)
 static long do_uring(void)
 {
 	struct io_uring_params params = { 0 };
-	struct iovec iov = { .iov_base = (void *)random_page(), .iov_len = 4 * PAGE };
+	struct iovec iov = { .iov_base = (void *)random_page(getpid()), .iov_len = 4 * PAGE };
 	int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
 	long n;
 
@@ -398,21 +481,6 @@ static long do_fork(void)
 }
 
 /* ---- parts of the kernel that are set to work ----------------------------------------------- */
-
-static long number_in(const char *path, const char *name)
-{
-	const size_t len = strlen(name);
-	char line[256];
-	long v = 0;
-	FILE *f = fopen(path, "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) && (!len || line[len] == ' '))
-			v = strtol(line + len, NULL, 10);
-	if (f)
-		fclose(f);
-	return v;
-}
 
 static long do_ksm(void)
 {
@@ -455,6 +523,12 @@ static long do_numa(void)
 	return vmstat_more("numa_pte_updates", &before);
 }
 
+/* Of anonymous memory, not of programs: they would do nothing but read those again. */
+static void set_swappiness(bool on)
+{
+	write_to("/proc/sys/vm/swappiness", on ? "200" : "60");
+}
+
 static void set_ksm(bool on)
 {
 	write_to(KSM "sleep_millisecs", "0");
@@ -462,12 +536,18 @@ static void set_ksm(bool on)
 	write_to(KSM "run", on ? "1" : "0");
 }
 
+/* There have to be some. */
+static void set_thp(bool on)
+{
+	write_to(THP "enabled", on ? "always" : "madvise");
+}
+
 static void set_khugepaged(bool on)
 {
 	write_to(KHUGEPAGED "pages_to_scan", "4096");
 	write_to(KHUGEPAGED "alloc_sleep_millisecs", "0");
 	write_to(KHUGEPAGED "scan_sleep_millisecs", on ? "0" : "4294967295");
-	write_to(THP "enabled", on ? "always" : "madvise");
+	set_thp(on);
 }
 
 static void set_numa(bool on)
@@ -489,7 +569,7 @@ static const struct {
 } kinds[] = {
 	{ .name = "pageout", do_pageout, .needs = "/proc/swaps" },
 	{ .name = "reclaim", do_reclaim, .needs = CGROUP "memory.reclaim" },
-	{ .name = "limit", do_limit, .needs = CGROUP "memory.high" },
+	{ .name = "limit", do_limit, .needs = CGROUP "memory.high", .set = set_swappiness },
 	{ .name = "move-pages", do_move_pages, .needs = "/sys/devices/system/node/node1" },
 	{ .name = "migrate-pages", do_migrate_pages,
 	  .needs = "/sys/devices/system/node/node1" },
@@ -499,7 +579,8 @@ static const struct {
 	{ .name = "ksm", do_ksm, .needs = KSM "run", .set = set_ksm },
 	{ .name = "khugepaged", do_khugepaged, .needs = KHUGEPAGED "scan_sleep_millisecs",
 	  .set = set_khugepaged },
-	{ .name = "split", do_split, .needs = DEBUG "split_huge_pages" },
+	{ .name = "split", do_split, .needs = DEBUG "split_huge_pages",
+	  .set = set_thp },
 	{ .name = "soft-offline", do_soft_offline,
 	  .needs = "/sys/devices/system/memory/soft_offline_page" },
 	{ .name = "memory-failure", do_memory_failure,
@@ -516,14 +597,20 @@ static const struct {
 };
 
 static bool chosen[ARRAY_SIZE(kinds)];
+static unsigned int nr_chosen;
 static const char *missing[ARRAY_SIZE(kinds)];
 static pid_t pids[ARRAY_SIZE(kinds)];
 static bool on;
 
-void interfere_list(FILE *f)
+void interfere_list(FILE *f, bool others)
 {
+	const char *comma = "";
+
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		fprintf(f, "%s%s", i ? "," : "", kinds[i].name);
+		if (!others || !kinds[i].inside) {
+			fprintf(f, "%s%s", comma, kinds[i].name);
+			comma = ",";
+		}
 }
 
 bool interfere_on(void)
@@ -537,8 +624,26 @@ static void on_bus_error(int sig)
 	(void)sig;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* A command is to get on, too: all together take half of the time, @worked being one's. */
+static void rest(uint64_t worked)
+{
+	const uint64_t us = 2 * worked * nr_chosen + random_number() % 20000;
+
+	usleep(us < 1000000 ? (useconds_t)us : 1000000);
+}
+
 static void act_until_killed(size_t i)
 {
+	uint64_t start;
+
 	signal(SIGBUS, on_bus_error);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;) {
@@ -548,9 +653,12 @@ static void act_until_killed(size_t i)
 			continue;
 		}
 		state->idle[i] = 0;
+		start = now_us();
 		/* Not between the look and the act. */
 		if (!users->pause)
 			state->did[i] += kinds[i].act();
+		if (outside)
+			rest(now_us() - start);
 	}
 }
 
@@ -590,17 +698,56 @@ void interfere_inside(void)
 	}
 }
 
+static void make_cgroup(void)
+{
+	write_to("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	mkdir("/sys/fs/cgroup/storm", 0755);
+}
+
 static void enter_cgroup(void)
 {
 	char pid[16];
 
-	write_to("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	mkdir("/sys/fs/cgroup/storm", 0755);
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	write_to(CGROUP "cgroup.procs", pid);
 }
 
-bool interfere_start(const char *names)
+void interfere_with_me(void)
+{
+	enter_cgroup();
+	prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+}
+
+void interfere_kill(void)
+{
+	write_to(CGROUP "cgroup.kill", "1");
+}
+
+/* Ends us if a kind is unknown. */
+static void choose(const char *name, size_t len)
+{
+	const bool all = len == 3 && !strncmp(name, "all", 3);
+	bool known = all;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const bool this = strlen(kinds[i].name) == len &&
+				  !strncmp(name, kinds[i].name, len);
+
+		if (this && outside && kinds[i].inside) {
+			fprintf(stderr, "storm: %s only works inside the programs of storm\n",
+				kinds[i].name);
+			exit(2);
+		}
+		known |= this;
+		chosen[i] |= this || (all && !(outside && kinds[i].inside));
+	}
+	if (!known) {
+		fprintf(stderr, "storm: no kind of interference is \"%.*s\"\n", (int)len, name);
+		exit(2);
+	}
+}
+
+void interfere_start(const char *names, bool others)
 {
 	if (!users) {
 		users = mmap(NULL, sizeof(*users), PROT_READ | PROT_WRITE,
@@ -610,20 +757,21 @@ bool interfere_start(const char *names)
 	}
 	memset((void *)state, 0, sizeof(*state));
 	memset(chosen, 0, sizeof(chosen));
+	outside = others;
 	on = names && *names;
 	if (!on)
-		return true;
-	enter_cgroup();
-	for (const char *p = names; *p; p += strcspn(p, ","), p += *p == ',') {
-		const size_t len = strcspn(p, ",");
-		bool known = len == 3 && !strncmp(p, "all", 3);
-
-		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-			if ((len == 3 && !strncmp(p, "all", 3)) ||
-			    (strlen(kinds[i].name) == len && !strncmp(p, kinds[i].name, len)))
-				known = chosen[i] = true;
-		if (!known)
-			return false;
+		return;
+	for (const char *p = names; *p; p += strcspn(p, ","), p += *p == ',')
+		choose(p, strcspn(p, ","));
+	nr_chosen = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		nr_chosen += chosen[i];
+	make_cgroup();
+	if (!outside) {
+		enter_cgroup();
+	} else if (access(CGROUP "cgroup.procs", W_OK)) {
+		perror("storm: " CGROUP "cgroup.procs");
+		exit(2);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		missing[i] = access(kinds[i].needs, F_OK) ? kinds[i].needs :
@@ -639,7 +787,6 @@ bool interfere_start(const char *names)
 		if (!pids[i])
 			act_until_killed(i);
 	}
-	return true;
 }
 
 void interfere_pause(bool pause)

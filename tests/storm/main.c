@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,8 +16,12 @@ static const char help[] =
 "       storm minimise [OPTION]... FILE    make it short, and print it\n"
 "       storm print-c FILE                 print it as C\n"
 "       storm print --seed N [--steps N]   print the program of a seed\n"
+"       storm disturb [--interfere K] [--seconds N] -- COMMAND [ARGUMENT]...\n"
+"                                  interfere with a command\n"
 "Execute random programs of mmap(), mremap(), fork() and the like, with the flags that\n"
-"relocate and without, and compare them with a model after every step.\n"
+"relocate and without, and compare them with a model after every step. Or run some\n"
+"command, at least once, while its processes are interfered with from outside: it must\n"
+"end with status 0 each time.\n"
 "\n"
 "  --seed N        of the first program; the next has N + 1 (default 1)\n"
 "  --programs N    how many (default: 100, or as many as --seconds allows)\n"
@@ -24,7 +29,7 @@ static const char help[] =
 "  --steps N       of each program (default 60, at most 1000)\n"
 "  --interfere K   kinds of interference, with commas, all at the same time; \"all\";\n"
 "                  or \"each\": one kind after another, --programs and --seconds\n"
-"                  being for each of them\n"
+"                  being for each of them (default: none; for a command all)\n"
 "  --plain-only    never use the flags: on any kernel\n"
 "  --keep-flags    no second run without them\n"
 "  --fail-nth      no second run; let each allocation, and whatever else can, of each\n"
@@ -56,12 +61,33 @@ void tap(bool ok, const char *format, ...)
 }
 
 static struct {
-	uint64_t seed;
-	long programs, seconds;
-	int steps, repeat, tries;
+	long seed, programs, seconds, steps, repeat, tries, timeout;
 	const char *interfere, *out, *resume;
 	struct options exec;
-} opt = { .seed = 1, .steps = 60, .repeat = 1, .tries = 300, .exec.timeout = 60 };
+} opt = { .seed = 1, .steps = 60, .repeat = 1, .tries = 300, .timeout = 60 };
+
+/* The options: where the value of each goes. */
+static const struct {
+	const char *name;
+	long *number;
+	const char **text;
+	bool *flag;
+} known[] = {
+	{ "seed", .number = &opt.seed },
+	{ "programs", .number = &opt.programs },
+	{ "seconds", .number = &opt.seconds },
+	{ "steps", .number = &opt.steps },
+	{ "repeat", .number = &opt.repeat },
+	{ "tries", .number = &opt.tries },
+	{ "timeout", .number = &opt.timeout },
+	{ "interfere", .text = &opt.interfere },
+	{ "out", .text = &opt.out },
+	{ "resume", .text = &opt.resume },
+	{ "plain-only", .flag = &opt.exec.plain_only },
+	{ "keep-flags", .flag = &opt.exec.keep_flags },
+	{ "fail-nth", .flag = &opt.exec.fail_nth },
+	{ "verbose", .flag = &opt.exec.verbose },
+};
 
 static double now(void)
 {
@@ -162,7 +188,7 @@ static void report_failure(struct program *p, const struct outcome *o)
 		return;
 	}
 	small = *p;
-	why = minimise(&small, opt.tries);
+	why = minimise(&small, (int)opt.tries);
 	if (!why.failed) {
 		printf("# does not fail again\n");
 		print_as_comment(p);
@@ -197,10 +223,7 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 	const long copies = swap_in_copies();
 	int failures = 0;
 
-	if (!interfere_start(kinds)) {
-		fprintf(stderr, "storm: unknown kind of interference in %s\n", kinds);
-		exit(2);
-	}
+	interfere_start(kinds, false);
 	while (failures < 3) {
 		struct outcome o;
 
@@ -208,7 +231,7 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 			break;
 		if (opt.seconds && now() - start >= (double)opt.seconds)
 			break;
-		program_random(&p, seed++, opt.steps);
+		program_random(&p, seed++, (int)opt.steps);
 		/* What has to do with huge pages only. */
 		if (kinds && (!strcmp(kinds, "khugepaged") || !strcmp(kinds, "split")) &&
 		    !program_has_huge(&p))
@@ -251,52 +274,72 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 	return seed;
 }
 
-static void fuzz(void)
+static bool each(const char *kinds)
 {
-	uint64_t seed = opt.seed;
+	return kinds && !strcmp(kinds, "each");
+}
+
+/* One kind of interference after another. @others: those that work from outside */
+static void for_each_kind(void (*run)(const char *kind), bool others)
+{
+	char *list = NULL;
+	size_t size;
+	FILE *f = open_memstream(&list, &size);
+
+	interfere_list(f, others);
+	fclose(f);
+	for (char *kind = strtok(list, ","); kind; kind = strtok(NULL, ","))
+		run(kind);
+	free(list);
+}
+
+static uint64_t next_seed;
+
+static void fuzz_under(const char *kinds)
+{
+	next_seed = batch(next_seed, kinds);
+}
+
+static void fuzz(char **args)
+{
 	FILE *f = opt.resume ? fopen(opt.resume, "r") : NULL;
 
+	(void)args;
+	next_seed = (uint64_t)opt.seed;
 	if (f) {
-		if (fscanf(f, "%lu", &seed) != 1)
-			seed = opt.seed;
+		if (fscanf(f, "%lu", &next_seed) != 1)
+			next_seed = (uint64_t)opt.seed;
 		fclose(f);
 	}
 	if (!opt.programs && !opt.seconds)
 		opt.programs = 100;
-	if (opt.interfere && !strcmp(opt.interfere, "each")) {
-		char *list = NULL;
-		size_t size;
-		FILE *s = open_memstream(&list, &size);
-
-		interfere_list(s);
-		fclose(s);
-		for (char *kind = strtok(list, ","); kind; kind = strtok(NULL, ","))
-			seed = batch(seed, kind);
-		free(list);
-	} else {
-		batch(seed, opt.interfere);
-	}
-	printf("1..%d\n", tap_number);
+	if (each(opt.interfere))
+		for_each_kind(fuzz_under, false);
+	else
+		fuzz_under(opt.interfere);
 }
 
-static void load(struct program *p, const char *path)
+static struct program *load(const char *path)
 {
+	static struct program p;
 	FILE *f = strcmp(path, "-") ? fopen(path, "r") : stdin;
 
-	if (!f || !program_parse(p, f)) {
+	if (!f || !program_parse(&p, f)) {
 		fprintf(stderr, "storm: %s: %s\n", path,
 			f ? "not a program" : strerror(errno));
 		exit(2);
 	}
 	if (f != stdin)
 		fclose(f);
+	return &p;
 }
 
-static void replay(struct program *p)
+static void replay(char **args)
 {
-	if (!interfere_start(opt.interfere))
-		exit(2);
-	for (int i = 0; i < opt.repeat; i++) {
+	const struct program *p = load(args[0]);
+
+	interfere_start(opt.interfere, false);
+	for (long i = 0; i < opt.repeat; i++) {
 		struct outcome o = exec_program(p);
 
 		if (o.failed)
@@ -308,102 +351,202 @@ static void replay(struct program *p)
 		interfere_stop();
 		interfere_report();
 	}
-	printf("1..%d\n", tap_number);
+}
+
+static void print_minimised(char **args)
+{
+	struct program *p = load(args[0]);
+	struct outcome o;
+
+	interfere_start(opt.interfere, false);
+	o = minimise(p, (int)opt.tries);
+	interfere_stop();
+	if (!o.failed) {
+		fprintf(stderr, "storm: it does not fail\n");
+		exit(1);
+	}
+	printf("# step %d: %s\n", o.step, o.why);
+	program_print(p, stdout);
+}
+
+static void print_c(char **args)
+{
+	program_print_c(load(args[0]), stdout);
+}
+
+static void print_random(char **args)
+{
+	static struct program p;
+
+	(void)args;
+	program_random(&p, (uint64_t)opt.seed, (int)opt.steps);
+	program_print(&p, stdout);
+}
+
+static char **disturbed;	/* the command */
+
+/* Its status as waitpid() gives it; what it printed is then in @out. */
+static int run_disturbed(FILE *out)
+{
+	int status;
+	pid_t pid;
+
+	rewind(out);
+	if (ftruncate(fileno(out), 0))
+		perror("storm: ftruncate");
+	pid = fork();
+	if (!pid) {
+		setsid();
+		interfere_with_me();
+		if (!freopen("/dev/null", "r", stdin))
+			close(0);
+		dup2(fileno(out), 1);
+		dup2(fileno(out), 2);
+		execvp(disturbed[0], disturbed);
+		dprintf(2, "%s: %s\n", disturbed[0], strerror(errno));
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		status = -1;
+	/* What it left behind is not to disturb the next. */
+	interfere_kill();
+	return status;
+}
+
+static void disturb_under(const char *kinds)
+{
+	const double start = now();
+	FILE *out = tmpfile();
+	char line[1024];
+	int status, runs = 0;
+
+	if (!out) {
+		perror("storm: a temporary file");
+		exit(2);
+	}
+	interfere_start(kinds, true);
+	do {
+		status = run_disturbed(out);
+		runs++;
+	} while (!status && now() - start < (double)opt.seconds);
+	interfere_stop();
+	snprintf(line, sizeof(line), "%s", disturbed[0]);
+	for (char **arg = disturbed + 1; *arg; arg++)
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", *arg);
+	if (!status)
+		tap(true, "%s: passed %d times, %s, %.1f s", line, runs, kinds, now() - start);
+	else
+		tap(false, "%s: time %d, %s, %.1f s: %s %d", line, runs, kinds, now() - start,
+		    WIFSIGNALED(status) ? "killed by signal" : "exit status",
+		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	rewind(out);
+	while (status && fgets(line, sizeof(line), out))
+		printf("# %s%s", line, strchr(line, '\n') ? "" : "\n");
+	fclose(out);
+	interfere_report();
+}
+
+static void disturb(char **command)
+{
+	disturbed = command;
+	if (each(opt.interfere))
+		for_each_kind(disturb_under, true);
+	else
+		disturb_under(opt.interfere ? opt.interfere : "all");
+}
+
+static void fail_usage(const char *what, const char *why)
+{
+	fprintf(stderr, "storm: %s: %s; see storm --help\n", what, why);
+	exit(2);
+}
+
+/* The index of the first argument. */
+static int parse_options(int argc, char **argv)
+{
+	struct option options[ARRAY_SIZE(known) + 2] = { 0 };
+	int i;
+
+	for (i = 0; i < (int)ARRAY_SIZE(known); i++)
+		options[i] = (struct option) { known[i].name, !known[i].flag, NULL, 0 };
+	options[i] = (struct option) { "help", 0, NULL, 'h' };
+	for (;;) {
+		const int c = getopt_long(argc, argv, "h", options, &i);
+		char *end = "";
+
+		if (c == -1)
+			break;
+		if (c == 'h') {
+			fputs(help, stdout);
+			interfere_list(stdout, false);
+			fputs("\nThose for a command: ", stdout);
+			interfere_list(stdout, true);
+			puts("");
+			exit(0);
+		}
+		if (c)
+			exit(2);
+		if (known[i].flag)
+			*known[i].flag = true;
+		else if (known[i].text)
+			*known[i].text = optarg;
+		else
+			*known[i].number = strtol(optarg, &end, 0);
+		if (*end || (known[i].number && !*optarg))
+			fail_usage(optarg, "not a number");
+	}
+	if (opt.steps < 1 || opt.steps > MAX_STEPS)
+		fail_usage("--steps", "from 1 to 1000");
+	opt.exec.timeout = (int)opt.timeout;
+	return optind;
+}
+
+/* Can programs that relocate be executed? If not ends us. */
+static void need_flags(void)
+{
+	const char *expect = getenv("RELOCATE_EXPECT");
+	const bool wanted = expect && !strcmp(expect, "supported");
+
+	if (opt.exec.plain_only || kernel_relocates())
+		return;
+	puts(wanted ? "1..1\nnot ok 1 - the kernel has MREMAP_RELOCATE_ANON" :
+	     "1..0 # SKIP this kernel lacks MREMAP_RELOCATE_ANON");
+	exit(wanted);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "seed", 1, NULL, 's' }, { "programs", 1, NULL, 'p' },
-		{ "seconds", 1, NULL, 't' }, { "steps", 1, NULL, 'n' },
-		{ "interfere", 1, NULL, 'i' }, { "plain-only", 0, NULL, 'P' },
-		{ "fail-nth", 0, NULL, 'F' }, { "keep-flags", 0, NULL, 'k' }, { "repeat", 1, NULL, 'r' },
-		{ "tries", 1, NULL, 'T' }, { "timeout", 1, NULL, 'w' },
-		{ "out", 1, NULL, 'o' }, { "resume", 1, NULL, 'R' },
-		{ "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' }, { 0 },
+	static const struct {
+		const char *name;
+		int args;
+		void (*run)(char **args);
+		bool executes;		/* programs of ours */
+		bool more;		/* arguments than that are fine */
+	} commands[] = {
+		{ .name = "fuzz", .run = fuzz, .executes = true },
+		{ .name = "replay", .args = 1, .run = replay, .executes = true },
+		{ .name = "minimise", .args = 1, .run = print_minimised, .executes = true },
+		{ .name = "print-c", .args = 1, .run = print_c },
+		{ .name = "print", .run = print_random },
+		{ .name = "disturb", .args = 1, .run = disturb, .more = true },
 	};
-	static struct program p;
-	const char *command;
-	int c;
+	const int first = parse_options(argc, argv);
+	const int args = argc - first - 1;
+	size_t i = 0;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
-		switch (c) {
-		case 's': opt.seed = strtoul(optarg, NULL, 0); break;
-		case 'p': opt.programs = atol(optarg); break;
-		case 't': opt.seconds = atol(optarg); break;
-		case 'n': opt.steps = atoi(optarg); break;
-		case 'i': opt.interfere = optarg; break;
-		case 'P': opt.exec.plain_only = true; break;
-		case 'F': opt.exec.fail_nth = true; break;
-		case 'k': opt.exec.keep_flags = true; break;
-		case 'r': opt.repeat = atoi(optarg); break;
-		case 'T': opt.tries = atoi(optarg); break;
-		case 'w': opt.exec.timeout = atoi(optarg); break;
-		case 'o': opt.out = optarg; break;
-		case 'R': opt.resume = optarg; break;
-		case 'v': opt.exec.verbose = true; break;
-		case 'h':
-			fputs(help, stdout);
-			interfere_list(stdout);
-			puts("");
-			return 0;
-		default:
-			return 2;
-		}
-	command = optind < argc ? argv[optind] : "";
-	if (opt.steps < 1 || opt.steps > MAX_STEPS) {
-		fprintf(stderr, "storm: --steps: 1 to %d\n", MAX_STEPS);
-		return 2;
+	while (i < ARRAY_SIZE(commands) && (args < 0 || strcmp(argv[first], commands[i].name)))
+		i++;
+	if (i == ARRAY_SIZE(commands))
+		fail_usage(args < 0 ? "what?" : argv[first], "not a command");
+	if (args < commands[i].args || (args > commands[i].args && !commands[i].more))
+		fail_usage(commands[i].name, "too few or too many arguments");
+	if (commands[i].executes) {
+		need_flags();
+		interfere_start(NULL, false);
+		exec_init(&opt.exec);
 	}
-	if (!strcmp(command, "print")) {
-		program_random(&p, opt.seed, opt.steps);
-		program_print(&p, stdout);
-		return 0;
-	}
-	if (!strcmp(command, "fuzz") ? optind + 1 != argc : optind + 2 != argc) {
-		fprintf(stderr, "storm: what? See storm --help\n");
-		return 2;
-	}
-	if (strcmp(command, "fuzz"))
-		load(&p, argv[optind + 1]);
-	if (!strcmp(command, "print-c")) {
-		program_print_c(&p, stdout);
-		return 0;
-	}
-
-	if (!opt.exec.plain_only && !kernel_relocates()) {
-		const char *expect = getenv("RELOCATE_EXPECT");
-
-		if (expect && !strcmp(expect, "supported")) {
-			puts("1..1\nnot ok 1 - the kernel has MREMAP_RELOCATE_ANON");
-			return 1;
-		}
-		puts("1..0 # SKIP this kernel lacks MREMAP_RELOCATE_ANON");
-		return 0;
-	}
-	interfere_start(NULL);
-	exec_init(&opt.exec);
-	if (!strcmp(command, "fuzz")) {
-		fuzz();
-	} else if (!strcmp(command, "replay")) {
-		replay(&p);
-	} else if (!strcmp(command, "minimise")) {
-		struct outcome o;
-
-		if (!interfere_start(opt.interfere))
-			return 2;
-		o = minimise(&p, opt.tries);
-		interfere_stop();
-
-		if (!o.failed) {
-			fprintf(stderr, "storm: it does not fail\n");
-			return 1;
-		}
-		printf("# step %d: %s\n", o.step, o.why);
-		program_print(&p, stdout);
-	} else {
-		fprintf(stderr, "storm: %s: see storm --help\n", command);
-		return 2;
-	}
+	commands[i].run(argv + first + 1);
+	if (tap_number)
+		printf("1..%d\n", tap_number);
 	return tap_failed ? 1 : 0;
 }

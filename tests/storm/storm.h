@@ -223,19 +223,28 @@ struct outcome minimise(struct program *p, int tries);
 struct arena_users {
 	volatile pid_t pid[2 * PROCS];
 	volatile int pause;
+	volatile uint64_t moving;	/* the page that moves next, or 0 */
 };
 extern struct arena_users *users;
 
-bool interfere_start(const char *kinds);
+/*
+ * @others: with the processes in the cgroup, which are those that have called
+ * interfere_with_me() and their children; else with our programs. Ends us if a kind is
+ * unknown, or does not work there.
+ */
+void interfere_start(const char *kinds, bool others);
 void interfere_stop(void);
 void interfere_pause(bool pause);
 bool interfere_on(void);
 void interfere_report(void);
-void interfere_list(FILE *f);
+void interfere_list(FILE *f, bool others);
 /* Before a program starts. */
 void interfere_begin(void);
 /* In a process of a program: start the threads that interfere from within. */
 void interfere_inside(void);
+/* Before a command is executed, in its process; and the end of all that are left of it. */
+void interfere_with_me(void);
+void interfere_kill(void);
 
 /* ---- taps of main.c ------------------------------------------------------------ */
 
