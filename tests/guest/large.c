@@ -255,6 +255,69 @@ START_TEST(large_among_others)
 }
 END_TEST
 
+/*
+ * The first half of a folio at the end of a page table. Where the other half was there
+ * is no page table any more, or a huge page. Another VMA has the same anon_vma.
+ */
+START_TEST(large_half_gone)
+{
+	const size_t size = 64 << 10, half = size / 2, len = HUGE + half;
+	char *p = map_at(arena + 16 * HUGE, len + 2 * PAGE);
+	char *end = arena + 24 * HUGE, *from = end - half;
+	char *to = arena + 32 * HUGE + (_i & 1 ? 3 * PAGE : HUGE - half);
+
+	advise(p, len + 2 * PAGE, SETTLED);
+	fill_large(p, size, size, 1);
+	move_to(p, len + 2 * PAGE, from, MUST);
+	advise(end, HUGE, MADV_DONTNEED);
+	if (_i & 2)
+		fill_huge(end, HUGE, 2);
+	ck_assert_int_eq(munmap(from + len, PAGE), 0);
+	relocate_advised(from, len, to, SETTLED);
+	ck_assert_uint_eq(count_in_folios(to, half, size / PAGE), half / PAGE);
+	check_rmap(to, half, 1);
+	if (_i & 2)
+		check_rmap(to + half, HUGE, 2);
+	else
+		check_zero(to + half, HUGE);
+}
+END_TEST
+
+/* Small pages that fill a page table but for the first half of a folio. */
+START_TEST(large_ends_table)
+{
+	const size_t size = 64 << 10, small = HUGE - size / 2;
+	char *p = map_filled(arena + 16 * HUGE, small, 1), *to = arena + 32 * HUGE;
+	char *large = map_large(arena + 24 * HUGE, size, size, 2);
+
+	advise(p, small, SETTLED);
+	move_to(large, size, p + small, MUST);
+	relocate_advised(p, small + size, to, SETTLED);
+	ck_assert_uint_eq(count_in_folios(to + small, size, size / PAGE),
+			  size / PAGE);
+	check_rmap(to, small, 1);
+	check_rmap(to + small, size, 2);
+}
+END_TEST
+
+/* In two page tables, and of a mapping that has a file. */
+START_TEST(large_of_dev_zero)
+{
+	const size_t size = 64 << 10;
+	char *p = arena + 16 * HUGE, *from = arena + 24 * HUGE - size / 2;
+	char *to = arena + 32 * HUGE - PAGE;
+	int fd = open("/dev/zero", O_RDWR);
+
+	ck_assert_ptr_eq(mmap(p, size, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0), p);
+	fill_large(p, size, size, 1);
+	move_to(p, size, from, MUST);
+	move_to(from, size, to, MUST);
+	ck_assert_uint_eq(count_in_folios(to, size, size / PAGE), size / PAGE);
+	check_rmap(to, size, 1);
+	close(fd);
+}
+END_TEST
+
 /* ---- mapped by a PMD ----------------------------------------------------- */
 
 START_TEST(thp_congruent)
@@ -483,6 +546,9 @@ int main(void)
 	tcase_add_loop_test(tc, large_pinned_whole, 0, SIZES);
 	tcase_add_loop_test(tc, large_locked, 0, SIZES);
 	tcase_add_loop_test(tc, large_among_others, 0, 2);
+	tcase_add_loop_test(tc, large_half_gone, 0, 4);
+	tcase_add_test(tc, large_ends_table);
+	tcase_add_test(tc, large_of_dev_zero);
 
 	tc = add_case(s, "pmd");
 	tcase_add_loop_test(tc, thp_congruent, 0, 3);

@@ -14,6 +14,18 @@
 #include <sys/prctl.h>
 #include <sys/uio.h>
 
+#ifndef UFFD_FEATURE_RWP
+#define UFFD_FEATURE_RWP (1 << 17)
+#define UFFD_FEATURE_RWP_ASYNC (1 << 18)
+#define UFFDIO_REGISTER_MODE_RWP (1 << 3)
+#endif
+
+struct uffd_rwprotect {
+	struct uffdio_range range;
+	uint64_t mode;
+};
+#define UFFD_RWPROTECT _IOWR(UFFDIO, 0x09, struct uffd_rwprotect)
+
 /* ---- zero page, protections, markers -------------------------------------- */
 
 START_TEST(small)
@@ -625,6 +637,28 @@ START_TEST(uffd_wp)
 }
 END_TEST
 
+/* Not accessible until a monitor allows it; the new VMA has no monitor. */
+START_TEST(uffd_rwp)
+{
+	const size_t len = 32 * PAGE;
+	char *p = map_filled(arena + 64 * PAGE, len, 1), *to = arena + 4 * PAGE;
+	int fd = uffd_open(UFFD_FEATURE_RWP | UFFD_FEATURE_RWP_ASYNC);
+	struct uffd_rwprotect protect = {
+		.range = { .start = (uintptr_t)p, .len = len }, .mode = 1,
+	};
+	long faults;
+
+	uffd_register(fd, p, len, UFFDIO_REGISTER_MODE_RWP);
+	ck_assert_int_eq(ioctl(fd, UFFD_RWPROTECT, &protect), 0);
+	move_to(p, len, to, _i ? MUST : 0);
+	faults = vmstat("numa_hint_faults");
+	check(to, len, 1);
+	ck_assert_int_eq(vmstat("numa_hint_faults"), faults);
+	check_rmap(to, len, 1);
+	close(fd);
+}
+END_TEST
+
 /* A page that a monitor said was lost stays lost. */
 START_TEST(poison_marker)
 {
@@ -686,6 +720,7 @@ int main(void)
 	tcase_add_loop_test(tc, uffd_missing_event, 0, 3);
 	tcase_add_test(tc, uffd_refused);
 	tcase_add_loop_test(tc, uffd_wp, 0, 20);
+	tcase_add_loop_test(tc, uffd_rwp, 0, 2);
 	tcase_add_loop_test(tc, poison_marker, 0, 4);
 
 	return run_suite(s);

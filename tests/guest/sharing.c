@@ -226,6 +226,29 @@ START_TEST(fallback_swapped_and_mapped)
 }
 END_TEST
 
+/* Behind a large folio of ours of which not all is there. */
+START_TEST(fallback_swapped_behind_large)
+{
+	const size_t size = 64 << 10;
+	char *p = map_at(arena + 16 * HUGE, 2 * size), *to = arena + 24 * HUGE;
+	struct child child;
+
+	advise(p, 2 * size, SETTLED);
+	fill(p + size, size, 1);
+	page_out(p + size, size);
+	if (child_start(&child)) {
+		child_wait(&child);
+		_exit(0);
+	}
+	fill_large(p, size, size, 2);
+	advise(p + size - PAGE, PAGE, MADV_DONTNEED);
+	check_falls_back(p, 2 * size, to, "shared");
+	check(to, size - PAGE, 2);
+	check(to + size, size, 1);
+	child_end(&child);
+}
+END_TEST
+
 /* What was written to a private mapping of a file, and shared since. */
 START_TEST(fallback_file)
 {
@@ -863,6 +886,7 @@ int main(void)
 	tcase_add_loop_test(tc, fallback_swapped, 0, 2);
 	tcase_add_test(tc, fallback_mapped_and_swapped);
 	tcase_add_test(tc, fallback_swapped_and_mapped);
+	tcase_add_test(tc, fallback_swapped_behind_large);
 	tcase_add_test(tc, fallback_file);
 	tcase_add_test(tc, fallback_several);
 	tcase_add_test(tc, fallback_dontunmap);
