@@ -959,7 +959,7 @@ static struct outcome exec_once(const struct program *p)
 	const struct setting setting = {
 		.interference = interfere_on(),
 		.huge = program_has_huge(p) || (interfere_on() && p->hi - p->lo > 512),
-		.forks = program_has(p, FORK), .holds = program_has(p, HOLD),
+		.forks = program_has(p, FORK) || interfere_forks(), .holds = program_has(p, HOLD),
 	};
 
 	out = (struct outcome) { 0 };

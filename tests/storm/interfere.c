@@ -620,6 +620,14 @@ bool interfere_on(void)
 	return on;
 }
 
+bool interfere_forks(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (on && chosen[i] && kinds[i].act == do_fork)
+			return true;
+	return false;
+}
+
 /* That our own page has failed is no surprise. */
 static void on_bus_error(int sig)
 {

@@ -236,6 +236,8 @@ void interfere_start(const char *kinds, bool others);
 void interfere_stop(void);
 void interfere_pause(bool pause);
 bool interfere_on(void);
+/* Do children come and go that share what our programs have? */
+bool interfere_forks(void);
 void interfere_report(void);
 void interfere_list(FILE *f, bool others);
 /* Before a program starts. */
