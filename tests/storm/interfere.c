@@ -802,11 +802,13 @@ void interfere_start(const char *names, bool others)
 
 void interfere_pause(bool pause)
 {
+	const uint64_t deadline = now_us() + 30000000;
+
 	users->pause = pause;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (chosen[i] && !missing[i] && kinds[i].set)
 			kinds[i].set(!pause);
-	for (int try = 0; pause && try < 20000; try++) {
+	while (pause && now_us() < deadline) {
 		bool busy = __atomic_load_n(&state->inside, __ATOMIC_SEQ_CST) > 0;
 
 		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -818,15 +820,14 @@ void interfere_pause(bool pause)
 			break;
 		usleep(500);
 	}
-	/* Threads that were killed at work will not say that they have ended. */
-	if (pause)
-		state->inside = 0;
 }
 
 void interfere_stop(void)
 {
 	if (!on)
 		return;
+	/* Threads that were killed at work, with our programs, have not said so. */
+	state->inside = 0;
 	/* None is killed between swapoff and swapon. */
 	interfere_pause(true);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
