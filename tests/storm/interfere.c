@@ -620,12 +620,24 @@ bool interfere_on(void)
 	return on;
 }
 
-bool interfere_forks(void)
+static bool is_on(long (*act)(void))
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (on && chosen[i] && kinds[i].act == do_fork)
+		if (on && chosen[i] && kinds[i].act == act)
 			return true;
 	return false;
+}
+
+bool interfere_forks(void)
+{
+	return is_on(do_fork);
+}
+
+/* Only then: a move of mergeable memory fails with EINTR if a signal arrives. */
+static void let_ksm_merge(void)
+{
+	if (is_on(do_ksm))
+		prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
 }
 
 /* That our own page has failed is no surprise. */
@@ -700,7 +712,7 @@ void interfere_inside(void)
 {
 	if (!on)
 		return;
-	prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+	let_ksm_merge();
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		pthread_t thread;
 
@@ -726,7 +738,7 @@ static void enter_cgroup(void)
 void interfere_with_me(void)
 {
 	enter_cgroup();
-	prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+	let_ksm_merge();
 }
 
 void interfere_kill(void)
