@@ -36,8 +36,6 @@ struct slot {
 };
 
 static struct slot (*slots)[PROCS];
-#define FAIL_ROUNDS 4
-
 static struct options options;
 static int fail_round;		/* if options.fail_nth */
 static int file_fd;
@@ -532,15 +530,20 @@ static const char *run_name(int r)
 	return options.plain_only || r ? "without the flags" : "with the flags";
 }
 
-static void tell(int r, int proc, const struct step *s)
+static void tell_failing(int r, int proc, const struct step *s, int fail_nth)
 {
 	struct slot *to = &slots[r][proc];
 
 	to->command = s ? STEP : LOOK;
-	to->fail_nth = 0;
+	to->fail_nth = fail_nth;
 	if (s)
 		to->step = *s;
 	sem_post(&to->go);
+}
+
+static void tell(int r, int proc, const struct step *s)
+{
+	tell_failing(r, proc, s, 0);
 }
 
 static bool wait_for(int r, int proc)
@@ -730,10 +733,7 @@ static bool move_with_failures(const struct step *s)
 	const struct result *r = &at->result;
 
 	for (int n = fail_round ? 1 + (out.step * 7 + fail_round * 11) % 41 : 1;; n++) {
-		at->command = STEP;
-		at->step = *s;
-		at->fail_nth = n;
-		sem_post(&at->go);
+		tell_failing(0, s->proc, s, n);
 		if (!wait_for(0, s->proc))
 			return false;
 		if (!r->injected || r->ret != -1) {
@@ -886,8 +886,8 @@ static bool finish(void)
 			.proc = (uint8_t)proc, .addr = ADDR(prog->lo),
 			.len = (uint64_t)(prog->hi - prog->lo) * PAGE,
 		};
-
-		const int fewer = slots[1][proc].seen.nr_vmas - slots[0][proc].seen.nr_vmas;
+		const int fewer = runs < 2 ? 0 : slots[1][proc].seen.nr_vmas -
+						 slots[0][proc].seen.nr_vmas;
 
 		if (!model_alive(model, proc))
 			continue;
@@ -899,10 +899,9 @@ static bool finish(void)
 				return fail("process %d: %s %ld kB with the flags, "
 					    "%ld without", proc, counted[i], a, b);
 		}
-		if (runs == 2)
-			out.fewer += fewer;
+		out.fewer += fewer;
 		/* What the flags are for. */
-		if (runs == 2 && fewer < 0 && !pausing && !program_has(prog, FORK) &&
+		if (fewer < 0 && !pausing && !program_has(prog, FORK) &&
 		    program_all_relocate(prog))
 			return fail("%d mappings more than without the flags", -fewer);
 		for (size_t i = 0; ok && i < ARRAY_SIZE(last); i++) {
@@ -984,6 +983,8 @@ static struct outcome exec_once(const struct program *p)
 	model_free(model);
 	return out;
 }
+
+#define FAIL_ROUNDS 4
 
 struct outcome exec_program(const struct program *p)
 {
