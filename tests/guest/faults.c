@@ -79,6 +79,7 @@ static const struct {
 	{ 160, 3, PROTECTED }, { 170, 2, MARKERS }, { 180, 1, LOST },
 	{ 512, 512, HUGES },
 	{ 1030, 2, SHARED },
+	{ 1100, 3, SMALL },
 	{ 1536, 512, HUGES },
 };
 
@@ -629,6 +630,42 @@ START_TEST(ksm_failure)
 }
 END_TEST
 
+/*
+ * What fail_relocate has fails at random, so also several times in a row: page tables
+ * that cannot be had any more are waited for. With folios across page tables.
+ */
+START_TEST(failures_in_a_row)
+{
+	const size_t len = 8 * HUGE, edge = HUGE - 16 * PAGE;
+	char *to = DEST + 3 * PAGE;
+
+	write_file("/sys/kernel/debug/fail_relocate/task-filter", "Y");
+	write_file("/sys/kernel/debug/fail_relocate/times", "-1");
+	write_file("/sys/kernel/debug/fail_relocate/probability", "40");
+	for (int i = 0; i < 10; i++) {
+		char *res;
+
+		map_at(BASE, len);
+		advise(BASE, len, MADV_HUGEPAGE);
+		for (char *p = BASE; p < BASE + len; p += HUGE) {
+			fill(p + PAGE, 4 * PAGE, 1);
+			fill(p + edge, 16 * PAGE, 2);
+		}
+		write_file("/proc/self/make-it-fail", "1");
+		res = sys_mremap(BASE, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MUST, to);
+		write_file("/proc/self/make-it-fail", "0");
+		if (res != to)
+			ck_abort_msg("round %d: %s", i, strerror(errno));
+		for (char *p = to; p < to + len; p += HUGE) {
+			check_rmap(p + PAGE, 4 * PAGE, 1);
+			check_rmap(p + edge, 16 * PAGE, 2);
+		}
+		munmap(to, len);
+	}
+	write_file("/sys/kernel/debug/fail_relocate/probability", "0");
+}
+END_TEST
+
 /* -------------------------------------------------------------------------- */
 
 int main(void)
@@ -639,6 +676,10 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup_faults, NULL);
 	tcase_add_loop_test(tc, every_failure, 0, ARRAY_SIZE(calls));
 	tcase_add_test(tc, ksm_failure);
+
+	tc = add_case(s, "in-a-row");
+	tcase_add_checked_fixture(tc, setup_faults, NULL);
+	tcase_add_test(tc, failures_in_a_row);
 
 	if (access("/proc/thread-self/fail-nth", W_OK)) {
 		puts("1..0 # SKIP this kernel has no fault injection");

@@ -652,6 +652,46 @@ again:
 }
 END_TEST
 
+/*
+ * As before, but only one entry is left, and a pipe keeps the page in the swap cache:
+ * it is mapped again as one of KSM's, in a mapping from which KSM has gone.
+ */
+START_TEST(ksm_is_inside)
+{
+	char *p, *to = TO(_i), *same;
+	struct iovec iov = { .iov_len = PAGE };
+	char copy[PAGE];
+	int ends[2];
+
+	enter_cgroup();
+	p = map_small(4 | _i);
+	iov.iov_base = same = p + INNER * PAGE;
+	memset(same, 5, 2 * PAGE);
+	make_unique(p, 2);
+	ksm_merge(same, 2 * PAGE, KPF_KSM);
+	ck_assert_int_eq(pipe(ends), 0);
+	ck_assert_int_eq(vmsplice(ends[1], &iov, 1, 0), PAGE);
+	/* Out of the lists of other processors */
+	write_file("/proc/sys/vm/compact_memory", "1");
+	reclaim(same, 2 * PAGE, count_present);
+	advise(same + PAGE, PAGE, MADV_DONTNEED);
+	advise(p, LEN, MADV_UNMERGEABLE);
+	ck_assert_int_eq(*(volatile char *)same, 5);
+	ck_assert(kpageflags(same) & KPF_KSM);
+
+	move_counted(p, LEN, to, MUST);
+	same = to + INNER * PAGE;
+	ck_assert(kpageflags(same) & KPF_KSM);
+	ck_assert_int_eq(read(ends[0], copy, PAGE), PAGE);
+	close(ends[0]);
+	close(ends[1]);
+	ck_assert_int_eq(memcmp(same, copy, PAGE), 0);
+	put(to, INNER, 2);
+	verify_rmap(to);
+	write_file("/sys/kernel/mm/ksm/run", "2");
+}
+END_TEST
+
 /* ---- other ways to move ---------------------------------------------------- */
 
 /* The source stays mapped, without a page, and can be used again. */
@@ -936,6 +976,7 @@ int main(void)
 	add_places(tc, split_mapping, 8, 12);
 	tcase_add_loop_test(tc, ksm_inside, 0, 2);
 	tcase_add_loop_test(tc, ksm_was_inside, 0, 2);
+	tcase_add_loop_test(tc, ksm_is_inside, 0, 2);
 
 	tc = add_case(s, "other-ways");
 	add_places(tc, keeps_source, 0, 4);
