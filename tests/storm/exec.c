@@ -781,7 +781,8 @@ static bool do_step_in_runs(const struct step *s)
 	both = runs == 2 && (e.verdict != MUST_MATCH || e.err == e_plain.err);
 
 	copy_vmas(&before, &slot0->seen);
-	users->moving = s->op == MREMAP && !e.err ? s->addr : 0;
+	if (s->op == MREMAP && !e.err)
+		interfere_with_move(pids[0], s->addr);
 	if (options.fail_nth && s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
 	    model_one_vma(s, &before)) {
 		if (!move_with_failures(s))
@@ -804,6 +805,7 @@ static bool do_step_in_runs(const struct step *s)
 		tell(1, s->proc, NULL);
 	if (runs == 2 && !wait_for(1, s->proc))
 		return false;
+	interfere_with_move(0, 0);
 	out.steps++;
 	if (s->op == MREMAP && s->b & RELOCATE_FLAGS) {
 		out.relocated += slot0->result.ret != -1;

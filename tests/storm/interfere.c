@@ -93,7 +93,9 @@ static pid_t victim(void)
 			found = pid;
 	if (f)
 		fclose(f);
-	for (int i = 0; i < 16 && !outside && !found; i++)
+	if (!outside && random_number() & 1)
+		found = users->mover;
+	for (int i = 0; i < 16 && !outside && found <= 0; i++)
 		found = users->pid[random_number() % (2 * PROCS)];
 	if (found <= 0)
 		usleep(200);
@@ -110,7 +112,7 @@ static uint64_t random_page(pid_t pid)
 	FILE *f;
 
 	/* Races are where something moves. */
-	if (!outside && users->moving && random_number() & 1)
+	if (!outside && users->mover == pid && users->moving && random_number() & 1)
 		return users->moving;
 	if (!outside)
 		return ADDR(MIDDLE - (wide ? 600 : 60)) +
@@ -187,17 +189,23 @@ static long do_limit(void)
 	return ok;
 }
 
+/*
+ * Pages that go to the same node are migrated together: first all of them are unmapped.
+ * Backwards, somebody who looks at them in order has seen some before that, and has
+ * waited for another when they are still being migrated.
+ */
 static long do_move_pages(void)
 {
 	void *pages[32];
 	int nodes[32], status[32];
 	const pid_t pid = victim();
 	const uint64_t from = random_page(pid);
+	const uint64_t how = random_number();
 	long n = 0;
 
 	for (int i = 0; i < 32; i++) {
-		pages[i] = (void *)(from + (uint64_t)i * PAGE);
-		nodes[i] = (int)(random_number() & 1);
+		pages[i] = (void *)(from + (uint64_t)(how & 1 ? i : 31 - i) * PAGE);
+		nodes[i] = (int)((how & 2 ? how >> 2 : random_number()) & 1);
 		status[i] = -1;
 	}
 	if (!pid || syscall(SYS_move_pages, (long)pid, 32L, pages, nodes, status, 4L) < 0)
@@ -810,6 +818,15 @@ void interfere_start(const char *names, bool others)
 		if (!pids[i])
 			act_until_killed(i);
 	}
+}
+
+void interfere_with_move(pid_t pid, uint64_t addr)
+{
+	users->moving = addr;
+	users->mover = pid;
+	/* They must be at it when it begins. */
+	if (on && pid)
+		usleep((useconds_t)(random_number() % 1000));
 }
 
 void interfere_pause(bool pause)

@@ -223,7 +223,8 @@ struct outcome minimise(struct program *p, int tries);
 struct arena_users {
 	volatile pid_t pid[2 * PROCS];
 	volatile int pause;
-	volatile uint64_t moving;	/* the page that moves next, or 0 */
+	volatile pid_t mover;		/* who is about to move pages, or 0, */
+	volatile uint64_t moving;	/* and the first one */
 };
 extern struct arena_users *users;
 
@@ -242,6 +243,8 @@ void interfere_report(void);
 void interfere_list(FILE *f, bool others);
 /* Before a program starts. */
 void interfere_begin(void);
+/* A process is about to move pages, from @addr on; 0: it has. */
+void interfere_with_move(pid_t pid, uint64_t addr);
 /* In a process of a program: start the threads that interfere from within. */
 void interfere_inside(void);
 /* Before a command is executed, in its process; and the end of all that are left of it. */
