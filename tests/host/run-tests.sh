@@ -79,11 +79,15 @@ else
 fi
 
 "$here/../run-tests" -j 2 -o "$work/log" "a=sleep 61.25" "b=sleep 61.25" "c=touch '$work/c'" >/dev/null 2>&1 &
-until [[ $(pgrep -cfx 'sleep 61.25') -eq 2 ]]; do sleep 0.1; done
+for ((i = 0; i < 200; i++)); do
+	both=$(pgrep -cfx 'sleep 61.25') || :
+	[[ $both -ne 2 ]] || break
+	sleep 0.1
+done
 kill -TERM $!
 status=0
 wait $! || status=$?
-tap_is "$status $(pgrep -cfx 'sleep 61.25') $(test -e "$work/c" && echo started)" '143 0 ' \
+tap_is "$both $status $(pgrep -cfx 'sleep 61.25') $(test -e "$work/c" && echo started)" '2 143 0 ' \
 	'a signal ends all that run, and no other starts'
 
 bad=0
