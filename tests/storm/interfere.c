@@ -93,7 +93,7 @@ static pid_t victim(void)
 			found = pid;
 	if (f)
 		fclose(f);
-	if (!outside && random_number() & 1)
+	if (!outside && random_number() & 7)
 		found = users->mover;
 	for (int i = 0; i < 16 && !outside && found <= 0; i++)
 		found = users->pid[random_number() % (2 * PROCS)];
@@ -112,7 +112,7 @@ static uint64_t random_page(pid_t pid)
 	FILE *f;
 
 	/* Races are where something moves. */
-	if (!outside && users->mover == pid && users->moving && random_number() & 1)
+	if (!outside && users->mover == pid && users->moving && random_number() & 7)
 		return users->moving;
 	if (!outside)
 		return ADDR(MIDDLE - (wide ? 600 : 60)) +
