@@ -781,8 +781,11 @@ static bool do_step_in_runs(const struct step *s)
 	both = runs == 2 && (e.verdict != MUST_MATCH || e.err == e_plain.err);
 
 	copy_vmas(&before, &slot0->seen);
-	if (s->op == MREMAP && !e.err)
+	if (s->op == MREMAP && !e.err) {
+		if (options.pause)
+			pause_relocations(options.pause);
 		interfere_with_move(pids[0], s->addr);
+	}
 	if (options.fail_nth && s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
 	    model_one_vma(s, &before)) {
 		if (!move_with_failures(s))
@@ -806,6 +809,8 @@ static bool do_step_in_runs(const struct step *s)
 	if (runs == 2 && !wait_for(1, s->proc))
 		return false;
 	interfere_with_move(0, 0);
+	if (options.pause)
+		pause_relocations(0);
 	out.steps++;
 	if (s->op == MREMAP && s->b & RELOCATE_FLAGS) {
 		out.relocated += slot0->result.ret != -1;

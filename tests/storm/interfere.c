@@ -820,6 +820,14 @@ void interfere_start(const char *names, bool others)
 	}
 }
 
+bool pause_relocations(long usecs)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld", usecs);
+	return write_to("/sys/kernel/debug/fail_relocate/pause-usecs", text);
+}
+
 void interfere_with_move(pid_t pid, uint64_t addr)
 {
 	users->moving = addr;

@@ -34,8 +34,8 @@ static const char help[] =
 "  --keep-flags    no second run without them\n"
 "  --fail-nth      no second run; let each allocation, and whatever else can, of each\n"
 "                  relocating move of one mapping fail in turn\n"
-"  --pause US      let relocations sleep between any two steps, up to so many\n"
-"                  microseconds each time (debug kernel)\n"
+"  --pause US      let relocations, and migration meanwhile, sleep between any two steps,\n"
+"                  up to so many microseconds each time (debug kernel)\n"
 "  --repeat N      replay: so many times (default 1)\n"
 "  --tries N       minimise: run the program so many times at most (default 300)\n"
 "  --timeout S     seconds that a step may take (default 60)\n"
@@ -63,7 +63,7 @@ void tap(bool ok, const char *format, ...)
 }
 
 static struct {
-	long seed, programs, seconds, steps, pause, repeat, tries, timeout;
+	long seed, programs, seconds, steps, repeat, tries, timeout;
 	const char *interfere, *out, *resume;
 	struct options exec;
 } opt = { .seed = 1, .steps = 60, .repeat = 1, .tries = 300, .timeout = 60 };
@@ -79,7 +79,7 @@ static const struct {
 	{ "programs", .number = &opt.programs },
 	{ "seconds", .number = &opt.seconds },
 	{ "steps", .number = &opt.steps },
-	{ "pause", .number = &opt.pause },
+	{ "pause", .number = &opt.exec.pause },
 	{ "repeat", .number = &opt.repeat },
 	{ "tries", .number = &opt.tries },
 	{ "timeout", .number = &opt.timeout },
@@ -103,19 +103,6 @@ static double now(void)
 static bool kernel_relocates(void)
 {
 	return syscall(SYS_mremap, 0, PAGE, PAGE, 1 | RELOCATE, 0) == -1 && errno == EFAULT;
-}
-
-/* The debug kernel has this. */
-static bool set_pause(long usecs)
-{
-	FILE *f = fopen("/sys/kernel/debug/fail_relocate/pause-usecs", "w");
-	bool done = false;
-
-	if (f) {
-		done = fprintf(f, "%ld", usecs) > 0;
-		done &= !fclose(f);
-	}
-	return done;
 }
 
 static long swap_in_copies(void)
@@ -513,7 +500,7 @@ static int parse_options(int argc, char **argv)
 	}
 	if (opt.steps < 1 || opt.steps > MAX_STEPS)
 		fail_usage("--steps", "from 1 to 1000");
-	if (opt.pause < 0 || opt.pause > 1000000)
+	if (opt.exec.pause < 0 || opt.exec.pause > 1000000)
 		fail_usage("--pause", "from 0 to 1000000");
 	opt.exec.timeout = (int)opt.timeout;
 	return optind;
@@ -563,13 +550,14 @@ int main(int argc, char **argv)
 		interfere_start(NULL, false);
 		exec_init(&opt.exec);
 	}
-	if (opt.pause && !set_pause(opt.pause)) {
+	/* Our programs only do as they move. */
+	if (opt.exec.pause && !pause_relocations(commands[i].executes ? 0 : opt.exec.pause)) {
 		fprintf(stderr, "storm: --pause: %s; it takes the debug kernel\n", strerror(errno));
 		return 2;
 	}
 	commands[i].run(argv + first + 1);
-	if (opt.pause)
-		set_pause(0);
+	if (opt.exec.pause)
+		pause_relocations(0);
 	if (tap_number)
 		printf("1..%d\n", tap_number);
 	return tap_failed ? 1 : 0;

@@ -190,6 +190,7 @@ struct options {
 	bool plain_only;	/* never use the flags */
 	bool keep_flags;	/* no second run without */
 	int timeout;		/* seconds a step may take */
+	long pause;		/* microseconds: see pause_relocations() */
 	/*
 	 * In each move of one mapping let the n-th thing that can fail do so, and if
 	 * the move fails then, the one after it, and so on. Without the second run.
@@ -250,6 +251,9 @@ void interfere_inside(void);
 /* Before a command is executed, in its process; and the end of all that are left of it. */
 void interfere_with_me(void);
 void interfere_kill(void);
+
+/* Relocations, and migration, sleep up to @usecs between any two steps: debug kernel. */
+bool pause_relocations(long usecs);
 
 /* ---- taps of main.c ------------------------------------------------------------ */
 
