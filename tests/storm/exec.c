@@ -758,6 +758,14 @@ static void copy_vmas(struct seen *to, const struct seen *from)
 	memcpy(to->vma, from->vma, (size_t)from->nr_vmas * sizeof(from->vma[0]));
 }
 
+/* This process is about to move pages from @addr on; 0: nobody is any more. */
+static void about_to_move(pid_t pid, uint64_t addr)
+{
+	if (options.pause)
+		pause_relocations(pid ? options.pause : 0);
+	interfere_with_move(pid, addr);
+}
+
 static bool do_step_in_runs(const struct step *s)
 {
 	static struct seen before;
@@ -781,11 +789,8 @@ static bool do_step_in_runs(const struct step *s)
 	both = runs == 2 && (e.verdict != MUST_MATCH || e.err == e_plain.err);
 
 	copy_vmas(&before, &slot0->seen);
-	if (s->op == MREMAP && !e.err) {
-		if (options.pause)
-			pause_relocations(options.pause);
-		interfere_with_move(pids[0], s->addr);
-	}
+	if (s->op == MREMAP && !e.err)
+		about_to_move(pids[0], s->addr);
 	if (options.fail_nth && s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
 	    model_one_vma(s, &before)) {
 		if (!move_with_failures(s))
@@ -808,9 +813,7 @@ static bool do_step_in_runs(const struct step *s)
 		tell(1, s->proc, NULL);
 	if (runs == 2 && !wait_for(1, s->proc))
 		return false;
-	interfere_with_move(0, 0);
-	if (options.pause)
-		pause_relocations(0);
+	about_to_move(0, 0);
 	out.steps++;
 	if (s->op == MREMAP && s->b & RELOCATE_FLAGS) {
 		out.relocated += slot0->result.ret != -1;
@@ -926,6 +929,7 @@ static bool finish(void)
 
 static void end_runs(void)
 {
+	about_to_move(0, 0);
 	for (int i = 0; i < 2 * PROCS; i++)
 		if (users->pid[i] > 0)
 			kill(users->pid[i], SIGKILL);
