@@ -82,6 +82,9 @@ capture "$runner" --kernel "$self" --accel tcg --timeout 10 -- true
 tap_like "$status $err" '^(120|121|123) ' 'a file that is no kernel'
 rm -f -- "$TMPDIR"/run-kernel-console-*
 
+# The first run on a machine finds out about KVM, and says so.
+capture "$runner" --kernel "$kernel" --timeout 150 -- true
+
 # ---- output, arguments, environment, folders -----------------------------------
 
 odd="$work/odd, dir 'x' \"y\" \$z"
