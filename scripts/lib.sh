@@ -15,6 +15,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(realpath -m "${RELOCATE_BUILD:-build}")
 cache=${RELOCATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/relocate-anon}
 sources_list=${RELOCATE_SOURCES_LIST:-$top/sources.list}
+kernel_release=7.3
 glibc_version=${RELOCATE_GLIBC_VERSION:-2.44}
 
 # These trees are ours: nobody's git settings may change what comes out.

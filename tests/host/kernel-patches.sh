@@ -20,7 +20,7 @@ fi
 
 # Who submits a patch adds the Signed-off-by line; MAINTAINERS is for then too.
 # A tracepoint is laid out as all tracepoints are, which checkpatch does not know.
-for patch in "$top"/kernel/patches/*.patch "$top"/kernel/debug-patches/*.patch; do
+for patch in "$top"/kernel/7.3/patches/*.patch "$top"/kernel/7.3/debug-patches/*.patch; do
 	[[ -e $patch ]] || continue
 	ignore=MISSING_SIGN_OFF,FILE_PATH_CHANGES
 	! grep -q '^+++ b/include/trace/' "$patch" || ignore+=,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
@@ -39,13 +39,13 @@ pt check kernel
 if [[ $status != 0 ]]; then
 	skip 'round trip of the debug patches' "$tree holds work that has not been exported"
 else
-	cp -r "$top/kernel/debug-patches" "$tmp/patches"
+	cp -r "$top/kernel/7.3/debug-patches" "$tmp/patches"
 	args=(kernel-debug --from "$tree" --patches "$tmp/patches" --tree "$tmp/kernel-debug-tree")
 	pt make "${args[@]}"
 	tap_like "$status $err" '^0 ' 'the debug patches apply to the series'
 	pt export "${args[@]}"
 	tap_run 'round trip (make kernel-debug-tree kernel-debug-patches mends it)' \
-		diff -r "$top/kernel/debug-patches" "$tmp/patches"
+		diff -r "$top/kernel/7.3/debug-patches" "$tmp/patches"
 	rm -rf "$tmp/kernel-debug-tree"
 fi
 

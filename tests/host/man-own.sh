@@ -204,7 +204,7 @@ for word in MREMAP_RELOCATE_ANON MREMAP_MUST_RELOCATE_ANON vm.max_map_count \
 	grep -qwF -- "$word" <<<"$shown" || absent+=" $word"
 done
 tap_is "$absent" '' 'relocate-anon(7) names the parts'
-counters=$(grep -hoE '"mremap_relocate[a-z_]*"' "$top"/kernel/patches/*.patch | tr -d '"' | sort -u)
+counters=$(grep -hoE '"mremap_relocate[a-z_]*"' "$top"/kernel/7.3/patches/*.patch | tr -d '"' | sort -u)
 tap_is "$(section man7/relocate-anon.7 DESCRIPTION | sed -n 's/^ \{7\}\(mremap_relocate[a-z_]*\)$/\1/p' | sort)" \
 	"$counters" "and the kernel's counters"
 # shellcheck disable=SC2016 # in backquotes

@@ -115,7 +115,7 @@ tap_like "$status $err" "^1 .*unknown tree 'frob'" 'an unknown tree'
 # --- our own patches -----------------------------------------------------------------
 export RELOCATE_CACHE=$own_cache
 [[ -n $own_cache ]] || unset RELOCATE_CACHE
-for dir in "$top"/kernel/patches "$top"/glibc-patches/[0-9]* "$top"/man/patches; do
+for dir in "$top"/kernel/7.3/patches "$top"/glibc-patches/[0-9]* "$top"/man/patches; do
 	name=${dir#"$top"/}
 	case $name in
 	glibc-patches/*) name=glibc-${name#*/} ;;

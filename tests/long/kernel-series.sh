@@ -5,7 +5,7 @@
 # mm/ compile with W=1 in several configurations, and sparse is content with the
 # last state.  What counts is a message that the pristine source does not give.
 # With arguments only the configurations named (base, i386, ..., sparse).
-# The series is $RELOCATE_KERNEL_PATCHES (default: kernel/patches).  Works in a
+# The series is $RELOCATE_KERNEL_PATCHES (default: kernel/7.3/patches).  Works in a
 # clone of its own; build/kernel-tree stays as it is.
 set -euo pipefail
 exec </dev/null
@@ -44,7 +44,7 @@ git config user.email $project_mail
 printf '/obj-*\n/*.config\n' >>.git/info/exclude
 git checkout -q --detach pristine
 shopt -s nullglob
-patches=("${RELOCATE_KERNEL_PATCHES:-$top/kernel/patches}"/*.patch)
+patches=("${RELOCATE_KERNEL_PATCHES:-$top/kernel/7.3/patches}"/*.patch)
 if ((${#patches[@]} == 0)); then
 	skip 'the series, patch by patch' 'no patches'
 	tap_end
