@@ -688,7 +688,8 @@ static void measure_all(void)
 		if (r.percent < 100 &&
 		    (!sizes[s].sparse || units_of(&r) * unit_of(&r) == unit_of(&r)))
 			continue;
-		if (quick && (r.len != 64 * MIB || r.percent < 100 || op > RELOCATING))
+		if (quick && ((r.len != 64 * MIB && r.len != 4 * KIB) || r.percent < 100 ||
+			      op > RELOCATING))
 			continue;
 		if (ops[op].flags && !kernel_relocates())
 			continue;

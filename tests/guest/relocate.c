@@ -1012,6 +1012,51 @@ static const struct {
 	{ as_two, PRIVATE }, { as_two, OF_FILE },
 };
 
+/*
+ * A part that relocates is split off first, which takes one mapping more than a plain
+ * move. Where there is no room for it, what a plain move can do still succeeds.
+ */
+START_TEST(near_the_limit)
+{
+	char *p = arena + 16 * LEN, *to = arena + 2 * LEN, text[24];
+	const int flags[] = { 0, RELOCATE, MUST };
+	int refused = 0, fell_back = 0, relocated = 0;
+
+	for (int room = 0; room < 10; room++) {
+		const long limit = mappings(NULL, SIZE_MAX) + 1 + room;
+		struct counters before = counters(), after;
+		bool moved[3];
+
+		for (int i = 0; i < 3; i++) {
+			map_filled(p, 3 * PAGE, 1);
+			snprintf(text, sizeof(text), "%ld", limit);
+			write_file("/proc/sys/vm/max_map_count", text);
+			moved[i] = sys_mremap(p + PAGE, PAGE, PAGE, MREMAP_MAYMOVE |
+					      MREMAP_FIXED | flags[i], to) == to;
+			if (!moved[i])
+				ck_assert_int_eq(errno, i == 2 && moved[0] ?
+						 EFAULT : ENOMEM);
+			write_file("/proc/sys/vm/max_map_count", "65530");
+			if (moved[i])
+				check_from(to, PAGE, 1, 1);
+			else
+				check(p, 3 * PAGE, 1);
+			ck_assert_int_eq(munmap(p, 3 * PAGE), 0);
+			ck_assert_int_eq(munmap(to, PAGE), 0);
+		}
+		after = counters();
+		ck_assert_int_eq(moved[1], moved[0]);
+		refused += !moved[0];
+		fell_back += after.fallback - before.fallback;
+		relocated += after.relocate - before.relocate;
+	}
+	/* Each of them has been seen. */
+	ck_assert_int_gt(refused, 0);
+	ck_assert_int_gt(fell_back, 0);
+	ck_assert_int_gt(relocated, 0);
+}
+END_TEST
+
 /* After hundreds of calls all that is counted is what it was. */
 START_TEST(accounting)
 {
@@ -1141,6 +1186,7 @@ int main(void)
 	tcase_add_loop_test(tc, counted, 0, 3);
 	tcase_add_test(tc, traced);
 	tcase_add_loop_test(tc, accounting, 0, ARRAY_SIZE(accounts));
+	tcase_add_test(tc, near_the_limit);
 
 	return run_suite(s);
 }

@@ -278,24 +278,27 @@ START_TEST(cached_large_partly_mapped)
 }
 END_TEST
 
-/* Partly in the range: without a mapping it cannot be split. */
-START_TEST(fallback_cached_large_partly_covered)
+/*
+ * Partly in the range: without a mapping it cannot be split, so it is reclaimed, and
+ * only the swap entries move.
+ */
+START_TEST(cached_large_partly_covered)
 {
 	const size_t size = _i & 1 ? HUGE : 64 << 10, off = size / 4;
 	const size_t len = _i & 2 ? size / 2 : size - off;
 	char *p = arena + 16 * HUGE, *to = arena + 2 * HUGE;
 
 	map_cached_folio(p, size, 1);
-	check_falls_back(p + off, len, to, "split");
-	ck_assert_uint_eq(count_swap_cache(to, len), len / PAGE);
+	relocate_advised(p + off, len, to, SETTLED);
+	ck_assert_uint_eq(count_swap_cache(to, len), 0);
 	check(p, off, 1);
 	check_rmap_from(to, len, 1, off / PAGE);
 	check_rmap(p, off, 1);
 }
 END_TEST
 
-/* Part of it was moved away when it was swapped out; later it is free. */
-START_TEST(fallback_cached_large_partly_moved_away)
+/* The other part was moved away when it was swapped out. */
+START_TEST(cached_large_partly_moved_away)
 {
 	const size_t size = 64 << 10, half = size / 2;
 	char *p = arena + 16 * HUGE, *away = arena + 24 * HUGE;
@@ -304,8 +307,7 @@ START_TEST(fallback_cached_large_partly_moved_away)
 	enter_cgroup();
 	map_cached_folio(p, size, 1);
 	move_to(p + half, half, away, 0);
-	check_falls_back(p, half, to, "split");
-	reclaim(to, half, count_swap_cache);
+	relocate_advised(p, half, to, SETTLED);
 	relocate_advised(to, half, arena + 40 * HUGE, SETTLED);
 	relocate_advised(away, half, arena + 48 * HUGE, SETTLED);
 	check_rmap(arena + 40 * HUGE, half, 1);
@@ -382,8 +384,8 @@ int main(void)
 	tcase_add_test(tc, read_ahead);
 	tcase_add_loop_test(tc, cached_large, 0, 4);
 	tcase_add_loop_test(tc, cached_large_partly_mapped, 0, 2);
-	tcase_add_loop_test(tc, fallback_cached_large_partly_covered, 0, 4);
-	tcase_add_test(tc, fallback_cached_large_partly_moved_away);
+	tcase_add_loop_test(tc, cached_large_partly_covered, 0, 4);
+	tcase_add_test(tc, cached_large_partly_moved_away);
 	tcase_add_test(tc, swapped_off);
 
 	tc = add_case(s, "stable-writes");
