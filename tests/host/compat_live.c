@@ -487,7 +487,6 @@ static Suite *suite(void)
 	suite_add_tcase(s, contract);
 
 	tcase_add_checked_fixture(concurrent, setup, NULL);
-	tcase_set_timeout(concurrent, 60);
 	tcase_add_test(concurrent, threads);
 	tcase_add_test(concurrent, fork_before_probe);
 	tcase_add_test(concurrent, fork_after_probe);
