@@ -26,9 +26,34 @@ LIMIT_TIMES=10 LIMIT_GRACE=10 LIMIT_HANGS=3
 # build/log/tests/times.txt says what they were in the last run (see README.md).
 idle_of() {
 	case $1 in
-	# Many times as much as on the other kernels is checked there.
-	guest-*-debug | guest-*-kcsan) echo 60 120 ;;
-	*) echo 10 60 ;;
+	host-glibc-releases) echo 40 90 ;;
+	host-bench) echo 30 60 ;;
+	host-run-kernel) echo 20 150 ;;
+
+	# Many times as much is checked there.  What is long comes below.
+	guest-*-debug | guest-*-kcsan) echo 60 150 ;;
+	guest-storm-*) echo 40 60 ;;
+	guest-compat-methods-*) echo 20 100 ;;
+
+	long-faults-debug) echo 200 1300 ;;
+	long-tables-debug) echo 60 700 ;;
+	long-storm-badinput-debug) echo 120 500 ;;
+	# glibc's tests as a whole, while others interfere
+	long-storm-others-*) echo 300 1300 ;;
+	long-storm*) echo 60 700 ;;
+	long-compat-*-debug) echo 60 600 ;;
+	long-glibc-tests) echo 600 9000 ;;
+	long-glibc-programs) echo 1200 2400 ;;
+	long-kernel-series) echo 300 5400 ;;
+	long-kernel-* | long-defects | long-mutants) echo 300 2400 ;;
+	long-selftests-debug) echo 900 3000 ;;
+	long-selftests-*) echo 300 1300 ;;
+
+	# What is no item of run-all
+	bench) echo 300 700 ;;
+	demo | run-kernel) echo 60 240 ;;
+
+	*) echo 20 60 ;;
 	esac
 }
 

@@ -234,11 +234,19 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 	long steps = 0, skipped = 0, relocated = 0, refused = 0, fewer = 0, kb = 0;
 	long points = 0, coped = 0;
 	const long copies = swap_in_copies();
+	double said = start;
 	int failures = 0;
 
 	interfere_start(kinds, false);
 	while (failures < 3) {
 		struct outcome o;
+
+		/* Who waits for it sees that it goes on. */
+		if (now() - said >= 10) {
+			printf("# at seed %lu\n", seed);
+			fflush(stdout);
+			said = now();
+		}
 
 		if (opt.programs && (long)(seed - first) >= opt.programs)
 			break;
