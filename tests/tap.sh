@@ -8,6 +8,8 @@
 tap_count=0
 tap_failed=0
 tap_planned=''
+# timeout(1) takes 0 for no limit, too.
+RELOCATE_LIMIT=${RELOCATE_LIMIT:-0}
 
 plan() {
 	tap_planned=$1
@@ -69,6 +71,13 @@ tap_run() {
 	fi
 }
 
+# tap_show NAME COMMAND...: the same, with the output of what takes long as it comes.
+tap_show() {
+	local name=$1
+	shift
+	if "$@" 2>&1 </dev/null | sed -u 's/^/# /'; then ok "$name"; else not_ok "$name"; fi
+}
+
 # tap_true NAME CONDITION...: ok if the condition, a command, holds.
 tap_true() {
 	local name=$1
@@ -89,6 +98,17 @@ capture() {
 	err=$(tr -d '\0' <"$dir/err" && printf .)
 	err=${err%.}
 	rm -rf -- "$dir"
+}
+
+# wait_until COMMAND...: until it succeeds, but no longer than half of a test's limit, which
+# tests/limits.sh gives (none if run by hand); 1 if it never did.
+wait_until() {
+	local i
+	for ((i = 0; RELOCATE_LIMIT == 0 || i < RELOCATE_LIMIT * 5; i++)); do
+		! "$@" || return 0
+		sleep 0.1
+	done
+	return 1
 }
 
 tap_end() {

@@ -27,6 +27,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "../limit.h"
+
 #define RELOCATE_ANON 8
 #define CHUNKS 50
 #define THREADS 8
@@ -315,7 +317,7 @@ int main(void)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			alarm(60);
+			alarm(test_limit());
 			tests[i].run();
 			fflush(stdout);
 			_exit(0);

@@ -30,10 +30,8 @@ HELPER void ksm_merge(char *addr, size_t len, uint64_t flag)
 	write_file("/sys/kernel/mm/ksm/pages_to_scan", "10000");
 	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "1");
 	write_file("/sys/kernel/mm/ksm/run", "1");
-	for (int i = 0; left && i < 1000; i++) {
-		usleep(5000);
+	for (long waited = 0; left && wait_more(&waited, 5000);)
 		left = len / PAGE - count_flagged(addr, len, flag);
-	}
 	write_file("/sys/kernel/mm/ksm/run", "0");
 	if (left)
 		ck_abort_msg("%zu of %zu pages are not merged", left, len / PAGE);

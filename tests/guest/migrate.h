@@ -65,14 +65,12 @@ HELPER void migrate_start(struct migrator *m, char *addr, size_t len, size_t ste
 /* Until a page is being migrated. Nothing in the range may be swapped out. */
 HELPER void migrate_wait(const struct migrator *m)
 {
-	for (int i = 0; !count_pages(m->addr, m->len, SWAPPED); i++) {
-		/* Now and then at other moments of the other thread's round */
-		const struct timespec t = { .tv_nsec = 1000 * (20 + i * 7 % 190) };
+	long waited = 0;
 
-		if (i == 100000)
+	/* Now and then at other moments of the other thread's round */
+	for (unsigned int i = 0; !count_pages(m->addr, m->len, SWAPPED); i++)
+		if (!wait_more(&waited, 20 + i * 7 % 190))
 			ck_abort_msg("nothing is migrated");
-		nanosleep(&t, NULL);
-	}
 }
 
 HELPER void migrate_end(struct migrator *m)

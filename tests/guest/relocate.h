@@ -29,6 +29,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../limit.h"
+
 #define RELOCATE 8
 #define MUST 16
 
@@ -805,7 +807,6 @@ HELPER TCase *add_case(Suite *s, const char *name)
 	TCase *tc = tcase_create(name);
 
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 240);
 	return tc;
 }
 

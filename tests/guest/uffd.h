@@ -123,8 +123,8 @@ HELPER void monitor_start(struct monitor *m, int fd, unsigned int seed)
 /* It may have been told of the move only a moment ago. */
 HELPER void monitor_check(const struct monitor *m, int moves)
 {
-	for (int i = 0; m->moves < moves && i < 1000; i++)
-		usleep(1000);
+	for (long waited = 0; m->moves < moves && wait_more(&waited, 1000);)
+		;
 	if (m->moves != moves)
 		ck_abort_msg("%d events, not %d", m->moves, moves);
 }

@@ -465,7 +465,6 @@ static Suite *suite(void)
 	TCase *probe = tcase_create("probe");
 
 	tcase_add_checked_fixture(calls, setup_failures, NULL);
-	tcase_set_timeout(calls, 60);
 	tcase_add_loop_test(calls, one_fails, 0, CALLS * METHOD_SETS);
 	tcase_add_loop_test(calls, all_fail_from_one_on, 0,
 			    CALLS * METHOD_SETS);

@@ -48,6 +48,51 @@ for f in "${files[@]}"; do
 done
 tap_is "$broken" '' 'links between the documents lead somewhere'
 
+# Every limit of a test is one of tests/limits.sh.  How many seconds a watch, a run of
+# the fuzzer or a sleep that outlives the test lasts is none; nor is what timeout(1) leaves
+# what it ends.
+limit_literals() { # FILE...
+	awk '
+	FNR == 1 { loop = 0 }
+	/tcase_set_timeout *\(|alarm\([0-9]|CK_[A-Z_]*TIMEOUT[A-Z_]*|TIMEOUTFACTOR=[0-9]/ ||
+	/--timeout[ =]+[1-9]/ || /run-tests.* -[tw] *[0-9]/ || /RELOCATE_LIMIT[:=-]+[1-9]/ ||
+	/(^|[^-a-z_.])timeout( -[ks] [0-9A-Z]+| --[a-z-]+)* [0-9]/ ||
+	/SECONDS[")}]* *(<|-l[te]) *[0-9]|between "\$SECONDS/ {
+		print FILENAME ":" FNR ": " $0
+		next
+	}
+	# Loops that give up after so many short sleeps
+	/for \(.*<=? *[0-9]+;|for .* in \{[0-9]+\.\.[0-9]+\}/ { loop = FNR; last = FNR + (/(\{|do)$/ ? 5 : 1) }
+	loop && FNR <= last && /sleep[ (]/ { print FILENAME ":" loop ": sleeps in a loop"; loop = 0 }
+	/^[}\t]*(done|})/ { loop = 0 }' "$@"
+}
+mapfile -t limited < <(printf '%s\n' "${files[@]}" |
+	grep -E '^(tests|demo|bench|\.ci)/|^(quickstart|Makefile\.in)$' |
+	grep -vE '^tests/(limits?\.(sh|h)|host/files\.sh|vm/guest-init)$|\.(md|patch)$')
+tap_is "$(limit_literals "${limited[@]}")" '' 'every limit of a test is one of tests/limits.sh'
+found=0
+while IFS= read -r line; do
+	[[ $(limit_literals <(printf '%b\n' "$line")) ]] || diag "not seen: $line"
+	[[ ! $(limit_literals <(printf '%b\n' "$line")) ]] || found=$((found + 1))
+done <<'LINES'
+\ttcase_set_timeout(tc, 5);
+\talarm(60);
+ --env CK_TIMEOUT_MULTIPLIER=4  --  x
+CK_DEFAULT_TIMEOUT=9 x
+run-kernel --timeout 600 -- x
+run-tests -j 2 -t 1800 x
+x=${RELOCATE_LIMIT:-600}
+timeout 20 x
+capture timeout -k 5 -s KILL 600 x
+((SECONDS < 15))
+test "$SECONDS" -lt 10
+tap_true x between "$SECONDS" 3 25
+for ((i = 0; i < 100; i++)); do\n\tx\n\tsleep 0.1\ndone
+for _ in {1..100}; do\n\tsleep 0.1\ndone
+\tfor (int i = 0; i < 1000; i++)\n\t\tusleep(5000);
+LINES
+tap_is "$found" 15 'and one that is not is found'
+
 # Files that make finds by pattern must be what it takes them for
 odd=
 for f in tests/host/*.sh quickstart autogen.sh configure .ci/run scripts/fetch-source scripts/patch-tree \

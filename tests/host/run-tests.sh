@@ -24,7 +24,7 @@ item() {
 	fi
 }
 
-plan 24
+plan 30
 
 item 'passed tests' 0 '2 passed, 0 failed, 0 skipped' '^ok +x ' \
 	'echo 1..2; echo ok 1 - a; echo ok 2 - b'
@@ -56,13 +56,46 @@ item 'no output at all' 1 '0 passed, 1 failed, 0 skipped' 'no plan' 'true'
 item 'bail out' 1 '1 passed, 1 failed, 0 skipped' 'Bail out! stop' 'echo 1..1; echo ok 1; echo "Bail out! stop"'
 item 'empty plan' 1 '0 passed, 0 failed, 0 skipped' 'no test ran' 'echo 1..0'
 
-SECONDS=0
-capture "$here/../run-tests" -t 1 'slow=echo 1..1; sleep 100; echo ok 1' 'next=echo 1..1; echo ok 1'
-if [[ $status -eq 1 && $out == *'timed out'* && $out == *$'\n1 passed, 1 failed, 0 skipped\n' ]] && ((SECONDS < 15)); then
-	ok 'a time-out fails one item; the next one runs'
+# So many seconds that a test of a limit need not wait for long
+soon=1
+# ---- limits -------------------------------------------------------------------
+
+capture "$here/../run-tests" -t "$soon" 'hangs=echo 1..1; sleep 61.5; echo ok 1' 'next=echo 1..1; echo ok 1'
+if [[ $status -eq 1 && $out == *'hangs: timed out: nothing printed for 1 s;'* &&
+	$out == *$'\n1 passed, 1 failed, 0 skipped\n' ]]; then
+	ok 'silence fails one item; the next one runs'
 else
-	not_ok 'a time-out fails one item; the next one runs' "$status $out"
+	not_ok 'silence fails one item; the next one runs' "$status $out"
 fi
+tap_is "$(pgrep -cfx 'sleep 61.5')" 0 'and what it started is gone'
+
+# Longer than it may be silent, with a line, or a part of one, six times in that
+# shellcheck disable=SC2016 # the item expands it
+item='for i in $(seq 8); do echo "# $i"; sleep 1; done
+	for i in $(seq 8); do printf .; sleep 1; done; echo; echo 1..1; echo ok 1'
+capture "$here/../run-tests" -o "$work/log" -t "$((4 * soon))" "slow=$item"
+tap_like "$status $out" $'^0 ok .*\n1 passed, 0 failed, 0 skipped\n$' 'an item that prints may take longer'
+capture "$here/../run-tests" -o "$work/log" -w "$((2 * soon))" 'endless=while echo; do sleep 0.1; done'
+tap_like "$status $out" '^1 .*endless: timed out after 2 s;.*1 failed' 'but not longer than an item may'
+
+# shellcheck disable=SC2016 # the item expands it
+item='echo "# $RELOCATE_LIMIT"; echo 1..1; sleep 0.3; echo ok 1 - that one'
+"$here/../run-tests" -j 3 -o "$work/log" "x=$item" "guest-x-debug=$item" >/dev/null
+for name in x guest-x-debug; do
+	# shellcheck source-path=SCRIPTDIR source=../limits.sh
+	read -r idle idle_whole < <(. "$here/../limits.sh" && idle_of "$name")
+	# seconds, CPU for the whole only, idle, limit, item: test
+	tap_is "$(cat "$work/log/$name.log"; awk -v n="$name" '$NF == n { print $3, $4 }
+		$4 == n ":" && / that one$/ { print $2, $3, ($1 >= 0.3) }' "$work/log/times.txt")" \
+		"# $((30 * idle))"$'\n1..1\nok 1 - that one\n'"$idle_whole $((30 * idle_whole))"$'\n'"$idle $((30 * idle)) 1" \
+		"$name: limits are those of tests/limits.sh, grow with -j, and are listed with the times"
+done
+
+capture "$here/../run-tests" -j 2 -o "$work/log" -t "$soon" a='sleep 61.5' b='sleep 61.5' c='sleep 61.5' d='sleep 61.5' \
+	"e=touch '$work/e'" "f=touch '$work/f'"
+tap_like "$status $(ls "$work")$out" '^1 [^F]*FAILED.*not started, as [34] items took too long.*
+0 passed, 6 failed, 0 skipped
+$' 'after three that hang no more are started'
 
 capture "$here/../run-tests" -o "$work/new/logs" 'a=echo 1..1; echo ok 1 - first' 'b=echo 1..1; echo ok 1 - second'
 tap_is "$status $(cat "$work/new/logs/a.log" "$work/new/logs/b.log")" \
@@ -70,8 +103,8 @@ tap_is "$status $(cat "$work/new/logs/a.log" "$work/new/logs/b.log")" \
 
 # One after another they would wait for ever.
 mkfifo "$work/fifo"
-capture "$here/../run-tests" -o "$work/log" -j 2 -t 10 "a=echo 1..1; echo x >'$work/fifo'; echo ok 1" \
-	"b=echo 1..1; read -r x <'$work/fifo'; sleep 1; echo not ok 1" 'c=echo 1..1; echo ok 1'
+capture "$here/../run-tests" -o "$work/log" -j 2 "a=echo 1..1; echo x >'$work/fifo'; echo ok 1" \
+	"b=echo 1..1; read -r x <'$work/fifo'; sleep 3; echo not ok 1" 'c=echo 1..1; echo ok 1'
 if [[ $status -eq 1 && $out == 'ok     a '*$'\nok     c '*$'\nFAILED b '*$'\n2 passed, 1 failed, 0 skipped\n' ]]; then
 	ok 'two at once, reported as they end'
 else
@@ -79,19 +112,18 @@ else
 fi
 
 "$here/../run-tests" -j 2 -o "$work/log" "a=sleep 61.25" "b=sleep 61.25" "c=touch '$work/c'" >/dev/null 2>&1 &
-for ((i = 0; i < 200; i++)); do
-	both=$(pgrep -cfx 'sleep 61.25') || :
-	[[ $both -ne 2 ]] || break
-	sleep 0.1
-done
-kill -TERM $!
+run_tests=$!
+# shellcheck disable=SC2317 # by wait_until
+both_run() { both=$(pgrep -cfx 'sleep 61.25') || :; [[ $both -eq 2 ]]; }
+wait_until both_run || :
+kill -TERM "$run_tests"
 status=0
-wait $! || status=$?
+wait "$run_tests" || status=$?
 tap_is "$both $status $(pgrep -cfx 'sleep 61.25') $(test -e "$work/c" && echo started)" '2 143 0 ' \
 	'a signal ends all that run, and no other starts'
 
 bad=0
-for args in '-j' '-j 0 a=true' '-j many a=true' '' '-x a=true' '-t soon a=true' 'true' 'a=true a=true' '-o'; do
+for args in '-j' '-j 0 a=true' '-j many a=true' '' '-x a=true' '-t soon a=true' '-w 0 a=true' 'true' 'a=true a=true' '-o'; do
 	# shellcheck disable=SC2086 # several words
 	capture "$here/../run-tests" $args
 	[[ $status -eq 2 && $err == run-tests:* ]] || { bad=1; diag "$args: $status $err"; }

@@ -6,6 +6,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "../limit.h"
+
 static int run_suite(Suite *suite)
 {
 	SRunner *sr = srunner_create(suite);

@@ -319,10 +319,10 @@ self-test: FAILED' 'the self-test fails where nothing moves'
 sleep 1000 &
 sleeper=$!
 started+=("$sleeper")
-for _ in {1..100}; do	# until it is sleep, no more this shell
-	[[ $(</proc/$sleeper/comm) == sleep && $(</proc/$sleeper/wchan) != 0 ]] && break
-	sleep 0.02
-done
+# It is sleep, no more this shell
+# shellcheck disable=SC2317 # by wait_until
+sleeps() { [[ $(<"/proc/$sleeper/comm") == sleep && $(<"/proc/$sleeper/wchan") != 0 ]]; }
+wait_until sleeps || :
 sleep 0.2
 capture "$vmafrag" "$sleeper"
 tap_is "$status,$err" 0, 'a sleeping process can be looked at'
@@ -415,7 +415,7 @@ tap_is "$status,$err" '1,vmafrag: cannot write /dev/full: No space left on devic
 to_full() { "$@" >/dev/full; }
 capture to_full "$vmafrag" "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' 'no room for the table'
-capture to_full timeout 10 "$vmafrag" --watch=0.1 "$few"
+capture to_full timeout "$RELOCATE_LIMIT" "$vmafrag" --watch=0.1 "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' '--watch: no room ends it'
 
 bash -c 'exit 0' &
@@ -431,18 +431,15 @@ tap_is "$status,$out,$err" '1,,vmafrag: there is no process 2147483647'$'\n' 'a 
 
 # Ended, and nobody has asked for its status.
 python3 -c '
-import os, sys, time
+import os, signal
 pid = os.fork()
 if not pid:
     os._exit(0)
 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 print(pid, flush=True)
-time.sleep(60)' >"$work/zombie" &
+signal.pause()' >"$work/zombie" &
 started+=("$!")
-for _ in {1..200}; do
-	[[ ! -s $work/zombie ]] || break
-	sleep 0.05
-done
+wait_until test -s "$work/zombie" || :
 zombie=$(<"$work/zombie")
 capture "$vmafrag" "$zombie"
 tap_is "$status,$out,$err" \
@@ -482,25 +479,34 @@ tap_is "$odd" '' 'processes that end meanwhile'
 
 # ---- watch ------------------------------------------------------------------
 
+# watching COMMAND...: it watches $pid, which meets its end by life()
+watching() {
+	: >"$work/watched"
+	(
+		life || :
+		kill "$pid"
+	) &
+	# shellcheck disable=SC2016 # the inner shell expands it
+	capture bash -c 'set -o pipefail; "$@" | tee "$0"' "$work/watched" timeout "$RELOCATE_LIMIT" "$@" "$pid"
+}
+# shellcheck disable=SC2317 # by watching
+life() { wait_until printed "$lines"; }
+# shellcheck disable=SC2317 # by wait_until
+printed() { (($(wc -l <"$work/watched") >= $1)); }
+
 start "$work/maker" 50 0 watched
-(
-	sleep 1
-	kill "$pid"
-) &
-capture timeout 20 "$vmafrag" --watch=0.2 "$pid"
+lines=3 SECONDS=0
+watching "$vmafrag" --watch=0.2
 finish "$pid" "$to"
 tap_is "$status,$err" 0, '--watch ends with the process, with success'
 lines=$(wc -l <<<"${out%$'\n'}")
-tap_true "--watch prints a line each time ($lines)" test "$lines" -ge 3 -a "$lines" -le 8
+tap_true "--watch prints a line each time ($lines in $SECONDS s)" test "$lines" -ge 3 -a "$lines" -le $((5 * (SECONDS + 2)))
 tap_is "$(grep -cvE '^[0-9:]{8}  mappings [0-9]+ of [0-9]+ \([0-9.]+ %\)  separate neighbours 49  kernel memory [0-9]+ to [0-9]+ KiB$' <<<"${out%$'\n'}")" \
 	0 '--watch: each line has the figures'
 
 start "$work/maker" 50 0 watched
-(
-	sleep 0.7
-	kill "$pid"
-) &
-capture timeout 20 "$vmafrag" --json --watch=0.2 "$pid"
+lines=3
+watching "$vmafrag" --json --watch=0.2
 finish "$pid" "$to"
 tap_is "$status,$err" 0, '--watch --json ends with the process, with success'
 bad=0
@@ -509,40 +515,30 @@ while read -r line; do
 done <<<"${out%$'\n'}"
 tap_is "$bad" 0 '--watch --json: each line is an object'
 
-# The end is noticed at once, not when the seconds are over.
-start "$work/maker" 5 0 watched
-(
-	sleep 0.5
-	kill "$pid"
-) &
-SECONDS=0
-capture timeout 30 "$vmafrag" --watch=25 "$pid"
-finish "$pid" "$to"
+# The end is noticed at once, not when the seconds are over: they are a day.
 if python3 -c 'import os; os.pidfd_open(os.getpid())' 2>/dev/null; then
-	tap_true '--watch does not wait for the seconds to pass' test "$status" = 0 -a "$SECONDS" -lt 10
+	start "$work/maker" 5 0 watched
+	lines=1
+	watching "$vmafrag" --watch=86400
+	finish "$pid" "$to"
+	tap_is "$status" 0 '--watch does not wait for the seconds to pass'
 else
 	skip '--watch does not wait for the seconds to pass' 'no pidfd_open'
 fi
 
 # Without a pidfd, the end is noticed the next time.
 start "$work/maker" 50 0 watched
-(
-	sleep 0.5
-	kill "$pid"
-) &
-capture timeout 20 "$work/older" "$vmafrag" --json --watch=0.1 "$pid"
+lines=1
+watching "$work/older" "$vmafrag" --json --watch=0.1
 finish "$pid" "$to"
 tap_is "$status,$err,$(json "$(head -n 1 <<<"$out")" separate_neighbours)" 0,,49 '--watch on an older kernel'
 
 # It goes on when the process executes another program.
 start "$work/maker" 40 0 before exec
-(
-	sleep 0.6
-	echo >&"$to"
-	sleep 0.8
-	kill "$pid"
-) &
-capture timeout 20 "$vmafrag" --json --watch=0.05 "$pid"
+life() {
+	wait_until printed 1 && echo >&"$to" && wait_until grep -q '"cat"' "$work/watched"
+}
+watching "$vmafrag" --json --watch=0.05
 finish "$pid" "$to"
 tap_is "$status,$err" 0, '--watch of a process that executes another program'
 tap_is "$(json "$(head -n 1 <<<"$out")" command separate_neighbours)" 'before 39' 'first the one program'

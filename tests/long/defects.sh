@@ -19,7 +19,10 @@ exec </dev/null
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 # shellcheck source=tests/tap.sh
 . "$top/tests/tap.sh"
+# shellcheck source=tests/limits.sh
+. "$top/tests/limits.sh"
 
+need_limit long-defects
 wanted=("$@")
 for tree in "$build/kernel-tree" "$build/kernel-debug-tree"; do
 	if [[ ! -e $tree/.git ]]; then
@@ -67,9 +70,9 @@ for patch in "$top"/tests/defects/*.patch "$top"/tests/storm/mutants/*.patch; do
 		what="storm ${command[*]:1}"
 		# That interference did nothing is no finding.
 		finding='^# seed |^not ok [0-9]+ - (programs|Committed_AS|pages copied)'
-		# Nobody reads the program that fails, and the list's limit is for 20 s.
+		# Nobody reads the program that fails.
 		command+=(--tries 1)
-		more=(--timeout 300)
+		more=()
 	fi
 	text="$name: $what on the $kernel kernel"
 	tree=$(tree_of "$kernel")
@@ -81,8 +84,7 @@ for patch in "$top"/tests/defects/*.patch "$top"/tests/storm/mutants/*.patch; do
 		not_ok "$text" "does not build:"$'\n'"$(tail -n 20 "$work/log")"
 		continue
 	fi
-	# The options of the line in guest.list that runs this program. Without the defect,
-	# a case takes less than a minute, or has a time limit there.
+	# The options of the line in guest.list that runs this program.
 	mapfile -t options < <(awk -v p="${command[0]}" '$1 !~ /^#/ {
 		for (i = 3; i < NF && $i != "--"; i++);
 		if ($(i + 1) != p) next
@@ -95,7 +97,7 @@ for patch in "$top"/tests/defects/*.patch "$top"/tests/storm/mutants/*.patch; do
 		echo "$line"
 		[[ ! $line =~ $finding ]] || { found=$line; break; }
 	done >"$work/$name.log" < <(cd "$build" && exec "$top/tests/vm/run-kernel" \
-		--kernel "$work/$kernel/kernel/$kernel/bzImage" --fail-fast --timeout 300 \
+		--kernel "$work/$kernel/kernel/$kernel/bzImage" --fail-fast \
 		"${options[@]}" "${more[@]}" --log "$work/$name.console" -- "${command[@]}" 2>&1)
 	[[ ! $found ]] || kill $! 2>/dev/null || :
 	wait $! || status=$?

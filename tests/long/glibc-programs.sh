@@ -18,7 +18,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 boot() { # KERNEL GLIBC
-	"$here/../vm/run-kernel" --icount --kernel "$1" --mem 4G --append nolapic_timer --timeout 3000 \
+	"$here/../vm/run-kernel" --icount --kernel "$1" --mem 4G --append nolapic_timer \
 		--log "$build/tests/glibc-programs-$1-$2.console" --show "$here/../glibc" -- \
 		"$here/../glibc/programs" "$build/$2" "$build/tests/glibc/measure" >"$tmp/$1.$2" 2>"$tmp/$1.$2.err"
 }

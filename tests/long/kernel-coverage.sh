@@ -73,8 +73,8 @@ for program in "${wanted[@]}"; do
 	done
 	status=0 begin=$SECONDS
 	rm -f "$work"/boot/*
-	(cd "$build" && "$top/tests/vm/run-kernel" --kernel "$build/kernel/gcov/bzImage" "${options[@]}" --timeout 1700 \
-		--env CK_TIMEOUT_MULTIPLIER=8 --share "$work/boot" --log "$work/$name.console" -- \
+	(cd "$build" && "$top/tests/vm/run-kernel" --kernel "$build/kernel/gcov/bzImage" "${options[@]}" \
+		--share "$work/boot" --log "$work/$name.console" -- \
 		sh -c "$copy" "$work/boot" "${words[@]:1}") >"$work/$name.log" 2>&1 || status=$?
 	# What the kernel complains of (124) other runs find.
 	((status != 124)) || diag "$(grep -A 2 'the kernel complained' "$work/$name.log")"

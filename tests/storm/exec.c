@@ -568,7 +568,7 @@ static bool wait_for(int r, int proc)
 			if (kill(pid, 0) && errno == ESRCH && sem_trywait(&of->done))
 				return fail("%s: process %d was killed", run_name(r), proc);
 		}
-		if (i >= options.timeout)
+		if (options.timeout && i >= options.timeout)
 			return fail("%s: process %d hangs", run_name(r), proc);
 	}
 	if (of->signal)
@@ -580,7 +580,7 @@ static bool wait_for(int r, int proc)
 /* Until the process is gone with all that it had. */
 static bool wait_gone(pid_t pid)
 {
-	for (int i = 0; i < options.timeout * 5000; i++) {
+	for (long i = 0; !options.timeout || i < options.timeout * 5000L; i++) {
 		/* If its parent is gone, too, it is ours. */
 		waitpid(pid, NULL, WNOHANG);
 		if (kill(pid, 0) && errno == ESRCH)

@@ -839,13 +839,13 @@ void interfere_with_move(pid_t pid, uint64_t addr)
 
 void interfere_pause(bool pause)
 {
-	const uint64_t deadline = now_us() + 30000000;
+	long waited = 0;
 
 	users->pause = pause;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (chosen[i] && !missing[i] && kinds[i].set)
 			kinds[i].set(!pause);
-	while (pause && now_us() < deadline) {
+	while (pause) {
 		bool busy = __atomic_load_n(&state->inside, __ATOMIC_SEQ_CST) > 0;
 
 		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -853,9 +853,8 @@ void interfere_pause(bool pause)
 				pids[i] = 0;
 			busy |= pids[i] > 0 && !state->idle[i];
 		}
-		if (!busy)
+		if (!busy || !wait_more(&waited, 500))
 			break;
-		usleep(500);
 	}
 }
 
@@ -876,6 +875,15 @@ void interfere_stop(void)
 	}
 	users->pause = false;
 	on = false;
+}
+
+/* Those that do something seldom are not waited for. */
+bool interfere_did_all(void)
+{
+	for (size_t i = 0; on && i < ARRAY_SIZE(kinds); i++)
+		if (chosen[i] && !missing[i] && !kinds[i].seldom && !state->did[i])
+			return false;
+	return true;
 }
 
 /* One line for each kind that was chosen. */

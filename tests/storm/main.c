@@ -38,7 +38,8 @@ static const char help[] =
 "                  up to so many microseconds each time (debug kernel)\n"
 "  --repeat N      replay: so many times (default 1)\n"
 "  --tries N       minimise: run the program so many times at most (default 300)\n"
-"  --timeout S     seconds that a step may take (default 60)\n"
+"  --timeout S     seconds that a step may take (default: a tenth of $RELOCATE_LIMIT;\n"
+"                  0, or without it: as long as it likes)\n"
 "  --out DIR       where programs that fail go (default: only printed)\n"
 "  --resume FILE   start with the seed in FILE, if it is there, and keep the next\n"
 "  --verbose       print each step before it is done\n"
@@ -66,7 +67,7 @@ static struct {
 	long seed, programs, seconds, steps, repeat, tries, timeout;
 	const char *interfere, *out, *resume;
 	struct options exec;
-} opt = { .seed = 1, .steps = 60, .repeat = 1, .tries = 300, .timeout = 60 };
+} opt = { .seed = 1, .steps = 60, .repeat = 1, .tries = 300 };
 
 /* The options: where the value of each goes. */
 static const struct {
@@ -215,6 +216,15 @@ static void keep_seed(uint64_t seed)
 	}
 }
 
+/* On a slow machine it takes longer until everything has happened at least once. */
+static bool time_is_over(double start, bool happened)
+{
+	const double took = now() - start;
+
+	return opt.seconds && took >= (double)opt.seconds &&
+	       (happened || took >= 10 * (double)opt.seconds);
+}
+
 /* Programs, with interference of some kinds or none. Returns the next seed. */
 static uint64_t batch(uint64_t seed, const char *kinds)
 {
@@ -224,15 +234,24 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 	long steps = 0, skipped = 0, relocated = 0, refused = 0, fewer = 0, kb = 0;
 	long points = 0, coped = 0;
 	const long copies = swap_in_copies();
+	double said = start;
 	int failures = 0;
 
 	interfere_start(kinds, false);
 	while (failures < 3) {
 		struct outcome o;
 
+		/* Who waits for it sees that it goes on. */
+		if (now() - said >= 10) {
+			printf("# at seed %lu\n", seed);
+			fflush(stdout);
+			said = now();
+		}
+
 		if (opt.programs && (long)(seed - first) >= opt.programs)
 			break;
-		if (opt.seconds && now() - start >= (double)opt.seconds)
+		if (time_is_over(start, (relocated || opt.exec.plain_only) && interfere_did_all() &&
+					(!opt.exec.fail_nth || (points && coped))))
 			break;
 		program_random(&p, seed++, (int)opt.steps);
 		/* What has to do with huge pages only. */
@@ -265,10 +284,10 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 		interfere_stop();
 		interfere_report();
 	} else if (kb && !opt.exec.plain_only) {
-		long more;
+		long more, waited = 0;
 
-		for (int i = 0; (more = committed() - kb) > 256 && i < 20; i++)
-			usleep(100000);
+		while ((more = committed() - kb) > 256 && wait_more(&waited, 100000))
+			;
 		tap(labs(more) <= 256, "Committed_AS as before: %ld kB more", more);
 		/* The kernel copies a page that is found where it does not belong. */
 		tap(swap_in_copies() == copies, "pages copied as they come from swap: %ld",
@@ -535,6 +554,8 @@ int main(int argc, char **argv)
 		{ .name = "print", .run = print_random },
 		{ .name = "disturb", .args = 1, .run = disturb, .more = true },
 	};
+	/* A step hangs before the whole does, which would say less. */
+	opt.timeout = test_limit() / 10;
 	const int first = parse_options(argc, argv);
 	const int args = argc - first - 1;
 	size_t i = 0;

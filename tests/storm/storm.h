@@ -23,6 +23,8 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "../limit.h"
+
 #define RELOCATE 8
 #define MUST 16
 #define RELOCATE_FLAGS (RELOCATE | MUST)
@@ -189,7 +191,7 @@ uint64_t file_tag(uint64_t page);
 struct options {
 	bool plain_only;	/* never use the flags */
 	bool keep_flags;	/* no second run without */
-	int timeout;		/* seconds a step may take */
+	int timeout;		/* seconds a step may take; 0: as long as it likes */
 	long pause;		/* microseconds: see pause_relocations() */
 	/*
 	 * In each move of one mapping let the n-th thing that can fail do so, and if
@@ -240,6 +242,7 @@ void interfere_pause(bool pause);
 bool interfere_on(void);
 /* Do children come and go that share what our programs have? */
 bool interfere_forks(void);
+bool interfere_did_all(void);	/* each has done something by now */
 void interfere_report(void);
 void interfere_list(FILE *f, bool others);
 /* Before a program starts. */
