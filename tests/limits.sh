@@ -26,7 +26,8 @@ LIMIT_TIMES=10 LIMIT_GRACE=10 LIMIT_HANGS=3
 # build/log/tests/times.txt says what they were in the last run (see README.md).
 idle_of() {
 	case $1 in
-	host-glibc-releases) echo 40 90 ;;
+	# Whole source trees are written.
+	host-glibc-releases | host-kernel-patches | host-patch-tree) echo 40 150 ;;
 	host-bench) echo 30 60 ;;
 	host-run-kernel) echo 20 150 ;;
 
