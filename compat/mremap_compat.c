@@ -537,7 +537,13 @@ static void *do_call(struct call *call)
 		}
 		if (by_pages(call, UFFD_MOVE, &result))
 			return result;
-		if (by_pages(call, COPY, &result))
+		/*
+		 * A page at which UFFD_MOVE stopped, or one behind it, can be
+		 * pinned: from a copy of it a device would be cut off.
+		 */
+		if (call->begun && (call->methods & COPY))
+			give_reason(call, COPY, MREMAP_COMPAT_BUSY);
+		else if (by_pages(call, COPY, &result))
 			return result;
 		if (call->must)
 			return fail(call->kernel_errno ? call->kernel_errno :

@@ -426,6 +426,13 @@ START_TEST(undone)
 			/* EAGAIN has a limit. */
 			ck_assert_int_lt(stopping.calls, 200);
 		}
+		/* COPY, with no knowledge of what is pinned, does not go on. */
+		make(false);
+		stop(k, ends[_i].err, 1000, 0, 0);
+		ck_assert_ptr_eq(move(UFFD_MOVE | COPY), MAP_FAILED);
+		ck_assert_int_eq(report.reason[1], ends[_i].reason);
+		ck_assert_int_eq(report.reason[2], MREMAP_COMPAT_BUSY);
+		check(MAP_FAILED, true);
 		make(false);
 		stop(k, ends[_i].err, 1000, 0, 0);
 		ck_assert_ptr_eq(move(UFFD_MOVE | MREMAP_COMPAT_PLAIN), to);
