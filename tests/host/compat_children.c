@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a child has that is made in the midst of a call: no descriptor of the
- * call's, in whatever way, by whatever thread and at whatever moment it is made.
- * A thread of a traced process probes and moves memory; it, and what threads the
- * library makes, stop at each system call; and at each stop another thread makes
- * a child in each of the ways there are, which looks at its descriptors.
+ * What a call leaves behind at any moment of it.  A thread of a traced process
+ * moves memory; it, and the threads that the library makes, stop at each system
+ * call.  At each stop a child is made, in each of the ways there are: it has no
+ * descriptor of the call's.  And once at each stop the process executes another
+ * program, the call is cancelled, or a signal handler leaves it by siglongjmp():
+ * the memory is whole, at the one place or at the other, and nothing else is left.
  */
 
 #define _GNU_SOURCE
@@ -12,6 +13,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/ptrace.h>
@@ -20,17 +22,23 @@
 /* New descriptors are the lowest that are free. */
 #define FILES_MAX 1024
 
-/* The ways to make a child; SIGNALLED is a fork in a signal handler. */
-enum way { FORK, UNDERSCORE_FORK, VFORK, SPAWN, CLONE, CLONE_VFORKED,
-	   CLONE_SHARING, WAYS, SIGNALLED = WAYS, END };
-static const char *const way_names[] = {
-	"fork", "_Fork", "vfork", "posix_spawn", "clone", "clone, vfork",
-	"clone with the table shared", "fork in a signal handler",
+/*
+ * What happens at a stop: a child is made, as named; the last one of these by a
+ * signal handler.  Then what ends the call or the program.
+ */
+enum event { FORK, RAW_FORK, VFORK, SPAWN, CLONE, CLONE_VFORKED, CLONE_SHARING,
+	     HANDLER_FORK, CHILDREN, EXEC = CHILDREN, CANCEL, LONGJMP, EVENTS,
+	     END = EVENTS };
+static const char *const event_names[EVENTS] = {
+	"fork", "fork by system call", "vfork", "posix_spawn", "clone",
+	"clone, vfork", "clone with the table shared",
+	"fork in a signal handler", "exec", "pthread_cancel", "siglongjmp",
 };
 
 /* Between all the processes */
 static struct {
 	unsigned int method;
+	enum event event;
 	int go[2], order[2], answer[2];	/* pipes */
 	pid_t mover;
 	bool ready;
@@ -106,7 +114,7 @@ static pid_t raw_fork(void)
 }
 
 /* Make a child; what it has found, 200 or more if none could be made. */
-static int child(enum way way)
+static int child(enum event how)
 {
 	static _Alignas(64) char stack[65536];
 	char name[] = "compat_children", option[] = "--look";
@@ -114,13 +122,13 @@ static int child(enum way way)
 	pid_t pid = -1;
 	int status;
 
-	switch (way) {
+	switch (how) {
 	case FORK:
 		pid = fork();
 		if (!pid)
 			look(NULL);
 		break;
-	case UNDERSCORE_FORK:
+	case RAW_FORK:
 		pid = raw_fork();
 		if (!pid)
 			look(NULL);
@@ -157,55 +165,131 @@ static int child(enum way way)
 
 /* ---- the traced process -------------------------------------------------------- */
 
+static sigjmp_buf away;
+
 static void handler(int sig)
 {
 	const int saved_errno = errno;
 
 	(void)sig;
-	shared->found += child(UNDERSCORE_FORK);
+	if (shared->event == LONGJMP) {
+		shared->signalled++;
+		siglongjmp(away, 1);
+	}
+	shared->found += child(RAW_FORK);
 	shared->signalled++;
 	errno = saved_errno;
 }
 
+/* Between them it is moved, by the whole size. */
+static char *from, *to;
+enum { PAGES = 4 };
+
+static bool whole(const char *p)
+{
+	size_t i = 0;
+
+	while (i < PAGES * page && p[i] == (i % page ? 'a' : (char)(i / page)))
+		i++;
+	return i == PAGES * page;
+}
+
 static void *mover(void *unused)
 {
-	char *p = filled(4, 'a'), *to = map(4, PROT_NONE), *result, c;
-	struct mremap_compat_report report;
 	unsigned int method = shared->method;
+	struct mremap_compat_report report;
+	sigset_t usr1;
+	char c;
 
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	if (shared->event == LONGJMP)
+		pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+	/* The probes are watched like the move, but are not for cancelling. */
+	if (shared->event >= CHILDREN)
+		mremap_compat_probe(method);
 	shared->mover = (pid_t)syscall(SYS_gettid);
 	__atomic_store_n(&shared->ready, true, __ATOMIC_RELEASE);
 	while (read(shared->go[0], &c, 1) != 1)
 		if (errno != EINTR)
 			_exit(50);
-	mremap_compat_probe(method);
-	result = mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON, to,
-				   method | MREMAP_COMPAT_PLAIN, &report);
-	if (result != to || to[0] != 'a' || to[4 * page - 1] != 'a')
-		_exit(51);
-	if (report.method != method &&
-	    mremap_compat_probe(method) == MREMAP_COMPAT_SUPPORTED)
-		_exit(52);
+	if (shared->event < CHILDREN)
+		mremap_compat_probe(method);
+	if (shared->event == CANCEL)
+		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	if (!sigsetjmp(away, 1)) {
+		pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
+		/* While another thread executes a program, none can be made. */
+		if ((mremap_compat_ext(from, PAGES * page, PAGES * page,
+				       FIXED | ANON, to, method, &report) == to
+		     ? report.method != method :
+		     mremap_compat_probe(method) == MREMAP_COMPAT_SUPPORTED) &&
+		    shared->event != EXEC)
+			_exit(51);
+	}
+	pthread_sigmask(SIG_BLOCK, &usr1, NULL);
 	return unused;
 }
 
-/* Makes a child of the kind it reads, and writes what the child has found. */
+static void *to_be_cancelled(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
 static void be_traced(void)
 {
+	char name[] = "compat_children", option[] = "--look";
 	struct sigaction action = { .sa_handler = handler };
 	unsigned char order, answer;
+	sigset_t usr1;
 	pthread_t id;
+	long before;
+	bool moved;
 
+	if (shared->event == CANCEL) {
+		/* It loads a library. */
+		if (pthread_create(&id, NULL, to_be_cancelled, NULL))
+			_exit(52);
+		pthread_cancel(id);
+		pthread_join(id, NULL);
+	}
+	from = map(PAGES, PROT_READ | PROT_WRITE);
+	memset(from, 'a', PAGES * page);
+	for (int i = 0; i < PAGES; i++)
+		from[(size_t)i * page] = (char)i;
+	to = map(PAGES, PROT_NONE);
 	note_usual();
 	if (sigaction(SIGUSR1, &action, NULL) ||
 	    pthread_create(&id, NULL, mover, NULL))
 		_exit(53);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+	while (!__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE))
+		sched_yield();
+	before = mapped_pages();
 	while (read(shared->order[0], &order, 1) == 1 && order != END) {
-		answer = (unsigned char)child((enum way)order);
+		answer = 0;
+		if (order == EXEC)
+			execl("/proc/self/exe", name, option, shared->usual,
+			      NULL);
+		else if (order == CANCEL)
+			pthread_cancel(id);
+		else
+			answer = (unsigned char)child((enum event)order);
 		if (write(shared->answer[1], &answer, 1) != 1)
 			_exit(54);
 	}
 	pthread_join(id, NULL);
+	moved = !is_mapped(from);
+	if (unusual("/proc/self/fd"))
+		_exit(55);
+	if (mapped_pages() != before - (moved ? PAGES : 0))
+		_exit(56);
+	if (!whole(moved ? to : from))
+		_exit(57);
 	_exit(0);
 }
 
@@ -235,12 +319,19 @@ static bool has_descriptor(pid_t pid, pid_t thread)
 	return has;
 }
 
-/* At each stop one more child of a kind; SIGNALLED: a signal. */
-static void at_each_stop(enum way way)
+/*
+ * The event at each stop, or, if at is not 0, at that one only.  Returns how many
+ * stops there were.
+ */
+static int trace(enum event event, int at)
 {
 	int stops = 0, seen = 0, sent = 0, pause = 0, status;
 	pid_t pid, stopped, thread = 0;
+	unsigned char found;
 
+	shared->event = event;
+	shared->ready = false;
+	shared->signalled = shared->found = 0;
 	ck_assert_int_eq(pipe2(shared->go, O_CLOEXEC) |
 			 pipe2(shared->order, O_CLOEXEC) |
 			 pipe2(shared->answer, O_CLOEXEC), 0);
@@ -258,15 +349,16 @@ static void at_each_stop(enum way way)
 					 PTRACE_O_EXITKILL)), 0);
 	ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, shared->mover, NULL, NULL), 0);
 	while ((stopped = waitpid(-1, &status, __WALL)) > 0) {
-		const int event = (status >> 16) & 0xff;
+		bool act;
 		int sig = 0;
 
 		if (!WIFSTOPPED(status)) {
-			if (stopped != shared->mover) {
-				ck_assert_int_ne(stopped, pid);
-				continue;
-			}
-			break;
+			if (stopped == pid)
+				break;
+			/* The threads that exec kills are waited for, too. */
+			if (stopped == shared->mover)
+				send(shared->order[1], END);
+			continue;
 		}
 		if (!stops++)
 			send(shared->go[1], 'g');
@@ -274,36 +366,45 @@ static void at_each_stop(enum way way)
 			thread = stopped;
 		seen += has_descriptor(pid, shared->mover) ||
 			(thread && has_descriptor(pid, thread));
-		if (WSTOPSIG(status) != (SIGTRAP | 0x80) && !event)
+		if (WSTOPSIG(status) != (SIGTRAP | 0x80) && !(status >> 16))
 			sig = WSTOPSIG(status);
-		if (way == SIGNALLED && pause) {
+		act = !at || stops == at;
+		if (event == HANDLER_FORK || event == LONGJMP) {
 			/* Not in the handler or its return: for ever. */
-			pause -= shared->signalled == sent;
-		} else if (way == SIGNALLED) {
-			ck_assert_int_eq(syscall(SYS_tgkill, pid,
-						 shared->mover, SIGUSR1), 0);
-			sent++;
-			pause = 2;
-		} else {
-			unsigned char found;
-
-			send(shared->order[1], (unsigned char)way);
-			ck_assert_int_eq(read(shared->answer[0], &found, 1), 1);
-			ck_assert_msg(!found, "by %s: %d at stop %d",
-				      way_names[way], found, stops);
+			if (pause) {
+				pause -= shared->signalled == sent;
+			} else if (act) {
+				ck_assert_int_eq(syscall(SYS_tgkill, pid,
+							 shared->mover,
+							 SIGUSR1), 0);
+				sent++;
+				pause = 2;
+			}
+		} else if (act) {
+			send(shared->order[1], (unsigned char)event);
+			if (event != EXEC) {
+				ck_assert_int_eq(read(shared->answer[0], &found,
+						      1), 1);
+				ck_assert_msg(!found, "%s: %d at stop %d",
+					      event_names[event], found, stops);
+			}
 		}
 		ptrace(PTRACE_SYSCALL, stopped, NULL, (void *)(long)sig);
 	}
-	send(shared->order[1], END);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-	ck_assert_msg(!shared->found, "by %s: %d", way_names[way],
-		      (int)shared->found);
-	ck_assert(way != SIGNALLED || shared->signalled);
-	ck_assert_int_gt(stops, 10);
-	/* It had some. */
-	if (mremap_compat_probe(shared->method) == MREMAP_COMPAT_SUPPORTED)
+	ck_assert_int_eq(stopped, pid);
+	ck_assert_msg(!status && !shared->found, "%s at %d: %#x, %d",
+		      event_names[event], at, status, (int)shared->found);
+	ck_assert(at || !sent || shared->signalled);
+	/* There were some to have. */
+	if (!at && mremap_compat_probe(shared->method) ==
+	    MREMAP_COMPAT_SUPPORTED)
 		ck_assert_int_gt(seen, 3);
+	for (int i = 0; i < 2; i++) {
+		close(shared->go[i]);
+		close(shared->order[i]);
+		close(shared->answer[i]);
+	}
+	return stops;
 }
 
 static void share(void)
@@ -313,22 +414,39 @@ static void share(void)
 	ck_assert_ptr_ne(shared, MAP_FAILED);
 }
 
-START_TEST(children)
+static void set_method(int i)
 {
 	share();
-	shared->method = _i % 2 ? MREMAP_COMPAT_COPY : MREMAP_COMPAT_UFFD_MOVE;
-	at_each_stop((enum way)(_i / 2));
+	shared->method = i % 2 ? MREMAP_COMPAT_COPY : MREMAP_COMPAT_UFFD_MOVE;
+}
+
+START_TEST(children)
+{
+	set_method(_i);
+	ck_assert_int_gt(trace((enum event)(_i / 2), 0), 10);
+}
+END_TEST
+
+START_TEST(ended)
+{
+	int at = 1;
+
+	set_method(_i);
+	while (trace((enum event)(CHILDREN + _i / 2), at) >= at)
+		at++;
+	ck_assert_int_gt(at, 10);
 }
 END_TEST
 
 static Suite *suite(void)
 {
 	Suite *s = suite_create("compat_children");
-	TCase *made = tcase_create("made in the midst");
+	TCase *made = tcase_create("in the midst");
 
 	tcase_add_checked_fixture(made, setup, NULL);
 	tcase_set_timeout(made, 120);
-	tcase_add_loop_test(made, children, 0, 2 * (SIGNALLED + 1));
+	tcase_add_loop_test(made, children, 0, 2 * CHILDREN);
+	tcase_add_loop_test(made, ended, 0, 2 * (EVENTS - CHILDREN));
 	suite_add_tcase(s, made);
 	return s;
 }
