@@ -10,6 +10,7 @@
 
 #include <linux/io_uring.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -1199,14 +1200,6 @@ START_TEST(no_file_descriptors)
 }
 END_TEST
 
-/*
- * What sanitizers cannot bear: their shadow memory is beyond any limit, and they
- * need mappings themselves.
- */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-# define NO_SANITIZER 1
-#endif
-
 #ifdef NO_SANITIZER
 START_TEST(no_address_space)
 {
@@ -1507,6 +1500,130 @@ START_TEST(no_cancellation_point)
 }
 END_TEST
 
+#ifndef __SANITIZE_THREAD__	/* which has a thread of its own */
+/* What a process of one thread may do it may do right after a call. */
+START_TEST(one_thread_after_it)
+{
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+
+	ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+	if (!moves(_i, &p, 4, 4, FIXED, to))
+		return;
+	for (int k = 0; k < 100; k++) {
+		ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+		to = map(4, PROT_NONE);
+		ck_assert(moves(_i, &p, 4, 4, FIXED, to));
+	}
+}
+END_TEST
+#endif
+
+/* A process may have no more threads. */
+START_TEST(no_thread_left)
+{
+	const struct rlimit none = { 0, 0 };
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+
+	if (geteuid() == 0)
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
+	supported(methods[_i]);
+	ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &none), 0);
+	ck_assert_ptr_eq(mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON,
+					   to, methods[_i] |
+					   MREMAP_COMPAT_PLAIN, &report), to);
+	check_filled(to, 4, 'a');
+	if ((_i == UFFD_MOVE || _i == COPY) && supported(methods[_i])) {
+		ck_assert_int_eq(report.reason[_i], MREMAP_COMPAT_NO_RESOURCES);
+		ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
+	}
+}
+END_TEST
+
+#ifdef NO_SANITIZER		/* their frames are larger */
+/* In a handler on the smallest stack that the header promises to do with. */
+START_TEST(on_a_small_stack)
+{
+	struct sigaction action = {
+		.sa_handler = handler, .sa_flags = SA_ONSTACK
+	};
+	const size_t size = ((size_t)SIGSTKSZ + page - 1) & -page;
+	char *stack = map(1 + size / page, RW);
+
+	ck_assert_int_eq(mprotect(stack, page, PROT_NONE), 0);
+	ck_assert_int_eq(sigaltstack(&(stack_t){
+		.ss_sp = stack + page, .ss_size = size }, NULL), 0);
+	handler_method = methods[_i];
+	handler_area = map(12, RW);
+	memset(handler_area, 'h', 4 * page);
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	ck_assert_int_eq(raise(SIGUSR1), 0);
+	ck_assert_int_eq(handled, 1);
+	ck_assert_int_eq(handler_failed, 0);
+}
+END_TEST
+#endif
+
+/* A call by a child that shares the memory and the stack of its parent. */
+__attribute__((noinline)) static pid_t vfork_and_move(int i, char *p, char *to)
+{
+	const pid_t pid = vfork();
+
+	if (!pid)
+		_exit(mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON, to,
+					methods[i] | MREMAP_COMPAT_PLAIN,
+					&report) != to);
+	return pid;
+}
+
+START_TEST(after_vfork)
+{
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+	const int files = open_files();
+	int status;
+	pid_t pid;
+
+	supported(methods[_i]);
+	pid = vfork_and_move(_i, p, to);
+	ck_assert_int_ge(pid, 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	/* It is the parent's memory. */
+	check_filled(to, 4, 'a');
+	ck_assert(!is_mapped(p));
+	ck_assert_uint_eq(report.method, supported(methods[_i]) ? methods[_i] :
+			  MREMAP_COMPAT_PLAIN);
+	ck_assert_int_eq(open_files(), files);
+}
+END_TEST
+
+static volatile bool enough;
+
+static void *moves_on(void *arg)
+{
+	unsigned int method = *(unsigned int *)arg;
+
+	while (!enough)
+		mover(&method);
+	return NULL;
+}
+
+/* setuid() has all threads change, and waits for them. */
+START_TEST(users_change)
+{
+	unsigned int method = methods[_i];
+	pthread_t id;
+
+	ck_assert_int_eq(pthread_create(&id, NULL, moves_on, &method), 0);
+	for (int k = 0; k < 200; k++)
+		if (geteuid() == 0 || k % 2)
+			ck_assert_int_eq(seteuid(k % 2 ? 0 : 65534) &&
+					 getuid() == 0, 0);
+	enough = true;
+	ck_assert_int_eq(pthread_join(id, NULL), 0);
+}
+END_TEST
+
 /* ---- mremap_compat_realloc() --------------------------------------------------- */
 
 START_TEST(realloc_contents)
@@ -1720,6 +1837,15 @@ static Suite *suite(void)
 	tcase_add_loop_test(at_once, threads, 0, METHODS);
 	tcase_add_loop_test(at_once, in_a_signal_handler, 0, METHODS);
 	tcase_add_loop_test(at_once, no_cancellation_point, 0, METHODS);
+#ifndef __SANITIZE_THREAD__
+	tcase_add_loop_test(at_once, one_thread_after_it, 0, RELOCATING);
+#endif
+	tcase_add_loop_test(at_once, no_thread_left, 0, METHODS);
+#ifdef NO_SANITIZER
+	tcase_add_loop_test(at_once, on_a_small_stack, 0, METHODS);
+#endif
+	tcase_add_loop_test(at_once, after_vfork, 0, METHODS);
+	tcase_add_loop_test(at_once, users_change, 0, METHODS);
 	suite_add_tcase(s, at_once);
 
 	tcase_add_checked_fixture(again, setup, NULL);

@@ -12,6 +12,7 @@
 #include <endian.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -323,6 +324,30 @@ START_TEST(helpful_call_refused)
 		check_reasons(MREMAP_COMPAT_USED, MREMAP_COMPAT_NOT_TRIED);
 }
 END_TEST
+
+#ifndef __SANITIZE_THREAD__	/* which has a thread of its own */
+/*
+ * After the call there is one thread, as before: unshare(CLONE_THREAD) does nothing
+ * but say so.  Who may not wait for the other is there first when it leaves.
+ */
+START_TEST(thread_has_gone)
+{
+	char *p = filled(4, 'a'), *place[2] = { map(4, PROT_NONE), p };
+
+	if (!has_both())
+		return;
+	filter_call(SYS_futex, SECCOMP_RET_ERRNO | EPERM);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+		p = mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON,
+				      place[i % 2], MREMAP_COMPAT_UFFD_MOVE |
+				      MREMAP_COMPAT_COPY, NULL);
+		ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+		ck_assert_ptr_eq(p, place[i % 2]);
+	}
+}
+END_TEST
+#endif
 
 /*
  * A filter that kills a thread for a call kills that of the library, which notices
@@ -744,6 +769,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(others, needed_call_refused, 0, NEEDED);
 	tcase_add_loop_test(others, needed_call_refused_later, 0, NEEDED);
 	tcase_add_test(others, helpful_call_refused);
+#ifndef __SANITIZE_THREAD__
+	tcase_add_test(others, thread_has_gone);
+#endif
 	tcase_add_loop_test(others, thread_killed, 0, DEADLY);
 	tcase_add_loop_test(others, thread_killed_later, 0, DEADLY);
 	tcase_add_loop_test(others, thread_killed_in_the_midst, 0, 5);
