@@ -60,8 +60,8 @@ struct apart {
 };
 
 /*
- * What the thread runs. SIGSYS is how some sandboxes answer a system call; blocked
- * it would kill.
+ * What the thread runs. SIGSYS is how some sandboxes answer a system call; were it
+ * blocked, it would kill.
  */
 static void begin(struct apart *apart)
 {

@@ -514,6 +514,27 @@ static bool by_pages(struct call *call, enum mremap_compat_method method,
 	return true;
 }
 
+/*
+ * From a copy of a pinned page its device would be cut off, and only UFFD_MOVE can
+ * find that out. So where it is to be had, nothing is copied that it has not seen:
+ * a page at which it stopped, or one behind that, may be pinned.
+ */
+static bool may_copy(struct call *call)
+{
+	const enum mremap_compat_reason uffd_move =
+		call->report->reason[place_of(UFFD_MOVE)];
+
+	if (!(call->methods & COPY))
+		return false;
+	if (call->begun)
+		give_reason(call, COPY, MREMAP_COMPAT_BUSY);
+	else if (uffd_move == MREMAP_COMPAT_NO_RESOURCES)
+		give_reason(call, COPY, uffd_move);
+	else
+		return true;
+	return false;
+}
+
 static void *do_call(struct call *call)
 {
 	const bool relocate = call->flags & RELOCATE_FLAGS;
@@ -535,15 +556,8 @@ static void *do_call(struct call *call)
 				return result;
 			errno = call->saved_errno;
 		}
-		if (by_pages(call, UFFD_MOVE, &result))
-			return result;
-		/*
-		 * A page at which UFFD_MOVE stopped, or one behind it, can be
-		 * pinned: from a copy of it a device would be cut off.
-		 */
-		if (call->begun && (call->methods & COPY))
-			give_reason(call, COPY, MREMAP_COMPAT_BUSY);
-		else if (by_pages(call, COPY, &result))
+		if (by_pages(call, UFFD_MOVE, &result) ||
+		    (may_copy(call) && by_pages(call, COPY, &result)))
 			return result;
 		if (call->must)
 			return fail(call->kernel_errno ? call->kernel_errno :
