@@ -332,7 +332,8 @@ START_TEST(helpful_call_refused)
 }
 END_TEST
 
-#ifndef __SANITIZE_THREAD__	/* which has a thread of its own */
+/* ThreadSanitizer has a thread, makes calls and holds locks of its own. */
+#ifndef __SANITIZE_THREAD__
 /*
  * After the call there is one thread, as before: unshare(CLONE_THREAD) does nothing
  * but say so.  Who may not wait for the other is there first when it leaves.
@@ -354,7 +355,6 @@ START_TEST(thread_has_gone)
 	}
 }
 END_TEST
-#endif
 
 /*
  * A filter that kills a thread for a call kills that of the library, which notices
@@ -448,6 +448,7 @@ START_TEST(thread_killed_in_the_midst)
 	ck_assert_int_eq(open_files(), files);
 }
 END_TEST
+#endif
 
 /* Without PROCMAP_QUERY, UFFDIO_MOVE and so on: what needs no ioctl() works. */
 START_TEST(ioctl_refused)
@@ -778,10 +779,10 @@ static Suite *suite(void)
 	tcase_add_test(others, helpful_call_refused);
 #ifndef __SANITIZE_THREAD__
 	tcase_add_test(others, thread_has_gone);
-#endif
 	tcase_add_loop_test(others, thread_killed, 0, DEADLY);
 	tcase_add_loop_test(others, thread_killed_later, 0, DEADLY);
 	tcase_add_loop_test(others, thread_killed_in_the_midst, 0, 5);
+#endif
 	tcase_add_test(others, ioctl_refused);
 	tcase_add_test(others, no_dontunmap);
 	tcase_add_loop_test(others, plain_refused, 0, 2);
