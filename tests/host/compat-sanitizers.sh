@@ -29,6 +29,8 @@ for sanitizer in address,undefined thread; do
 		continue
 	fi
 	for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse; do
+		# fork() waits for ThreadSanitizer's locks, which a stopped thread has.
+		[[ $sanitizer$name != threadcompat_children ]] || continue
 		wrap=()
 		[[ $name != compat_failures ]] || wrap=("${calls[@]/#/-Wl,--wrap=}")
 		tap_run "$sanitizer: $name builds" \
