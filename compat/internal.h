@@ -6,6 +6,7 @@
 #include "mremap_compat.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -33,6 +34,39 @@ static inline void *mc_mremap(void *old_address, size_t old_size,
 			       (unsigned long)flags, new_address);
 }
 
+/*
+ * Run a function in a thread that has an empty table of file descriptors of its
+ * own, and return when the thread has gone.  Whatever opens a descriptor runs so.
+ * No signal handler of the program's runs meanwhile in the caller, and in the
+ * thread none but that of SIGSYS.
+ *
+ * Returns 0, or an error number if the function has not been called.  A filter
+ * (seccomp) that kills for a system call can end the thread in the midst of it.
+ * Changes errno.
+ */
+int mc_apart(void (*function)(void *argument), void *argument);
+
+/*
+ * For the thread's descriptors: the system calls and nothing more, see apart.c.
+ * Nor are they cancellation points.
+ */
+static inline int mc_open(const char *name, int flags)
+{
+	return (int)syscall(SYS_openat, (long)AT_FDCWD, name,
+			    (long)(flags | O_CLOEXEC));
+}
+
+static inline void mc_close(int fd)
+{
+	if (fd >= 0)
+		syscall(SYS_close, (long)fd);
+}
+
+static inline int mc_ioctl(int fd, unsigned long request, void *argument)
+{
+	return (int)syscall(SYS_ioctl, (long)fd, request, argument);
+}
+
 /* A move to be made by UFFD_MOVE or COPY. Sizes are in whole pages. */
 struct mc_move {
 	char *old;
@@ -43,12 +77,14 @@ struct mc_move {
 };
 
 /*
- * Move with relocation by one of the two methods.  Returns USED and the new
- * address in *result; or why not, with everything as it was (but what was mapped
- * at a target that need not be kept may be empty).  Changes errno.
+ * Move with relocation by one of the two methods, apart.  Returns USED and the
+ * new address in *result; or why not, with everything as it was (but what was
+ * mapped at a target that need not be kept may be empty).  *begun: UFFD_MOVE has
+ * begun to move pages, so that it can have stopped at one that is pinned, or
+ * before it.  Changes errno.
  */
 enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
 				      const struct mc_move *move,
-				      void **result);
+				      void **result, bool *begun);
 
 #endif

@@ -2,12 +2,10 @@
 
 #define _GNU_SOURCE
 #include "maps.h"
+#include "internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 /* ---- text -------------------------------------------------------------- */
 
@@ -153,7 +151,7 @@ int maps_query(int fd, uint64_t address, struct maps_entry *entry,
 
 	/* What a kernel (or an emulator) leaves unsaid is not read unset. */
 	buffer[0] = '\0';
-	if (ioctl(fd, PROCMAP_IOCTL_QUERY, &query))
+	if (mc_ioctl(fd, PROCMAP_IOCTL_QUERY, &query))
 		return errno == ENOENT ? 0 : -1;
 	entry->start = query.vma_start;
 	entry->end = query.vma_end;
@@ -181,10 +179,10 @@ static int find_in_text(int fd, uint64_t address, struct maps_entry *entry)
 {
 	char line[512], chunk[1024];
 	size_t length = 0;
-	ssize_t got;
+	long got;
 
-	while ((got = read(fd, chunk, sizeof(chunk))) > 0) {
-		for (ssize_t i = 0; i < got; i++) {
+	while ((got = syscall(SYS_read, (long)fd, chunk, sizeof(chunk))) > 0) {
+		for (long i = 0; i < got; i++) {
 			if (chunk[i] != '\n') {
 				if (length < sizeof(line))
 					line[length++] = chunk[i];
@@ -208,7 +206,7 @@ int maps_find(uint64_t address, struct maps_entry *entry, bool *anonymous)
 	char name[128];
 	int fd, result, saved_errno;
 
-	fd = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
+	fd = mc_open("/proc/thread-self/maps", O_RDONLY);
 	if (fd < 0)
 		return -1;
 	result = maps_query(fd, address, entry, name, sizeof(name));
@@ -219,7 +217,7 @@ int maps_find(uint64_t address, struct maps_entry *entry, bool *anonymous)
 		result = find_in_text(fd, address, entry);
 	}
 	saved_errno = errno;
-	close(fd);
+	mc_close(fd);
 	errno = saved_errno;
 	if (result == 1) {
 		*anonymous = maps_is_anonymous(entry);

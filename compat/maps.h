@@ -56,7 +56,8 @@ int maps_query(int fd, uint64_t address, struct maps_entry *entry,
 	       char *buffer, size_t size);
 
 /*
- * Look for the mapping of this process that contains address.
+ * Look for the mapping of this process that contains address.  Opens a file that
+ * no child may have (mc_apart() in internal.h).
  * Returns 1 and its limits and permissions, with its answer to
  * maps_is_anonymous() in *anonymous and no name in *entry; 0 if nothing is
  * mapped there; or -1 with errno.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Relocation by the methods UFFD_MOVE and COPY.
+ * Relocation by the methods UFFD_MOVE and COPY, in a thread of its own (apart.c).
  *
  * A mapping of memory that was never written has no past: where it is moved, it
  * is as if it had been mapped there, and with everything that belongs to a
@@ -25,14 +25,13 @@
  */
 
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
 #include "internal.h"
 #include "maps.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 
 /* ---- interfaces that older headers lack ---------------------------------- */
 
@@ -112,6 +111,11 @@ struct job {
 		size_t size;
 	} guard[3];
 	int fd;			/* UFFD_MOVE: userfaultfd; -1: none */
+	enum mremap_compat_method method;
+	bool begun;		/* to move pages (UFFD_MOVE) */
+	/* NOT_TRIED until the move has been made or undone */
+	enum mremap_compat_reason reason;
+	void *result;
 };
 
 static enum mremap_compat_reason reason_of(int err)
@@ -138,13 +142,19 @@ static enum mremap_compat_reason reason_of(int err)
 	}
 }
 
-static void close_fd(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}
-
 /* ---- copying -------------------------------------------------------------- */
+
+/*
+ * pread(2); on 32 bits its system call has as many forms as there are processors,
+ * that of preadv(2) has one.
+ */
+static long read_at(int fd, void *to, size_t size, uint64_t offset)
+{
+	struct iovec part = { to, size };
+
+	return syscall(SYS_preadv, (long)fd, &part, 1L, (unsigned long)offset,
+		       (unsigned long)(offset >> 32));
+}
 
 /*
  * Copy the pages that exist from one place to another, of size bytes. Reads by
@@ -157,23 +167,23 @@ static int copy_pages(char *to, const char *from, size_t size)
 	int memory, pagemap, err = 0;
 	uint64_t entries[64];
 
-	memory = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
+	memory = mc_open("/proc/thread-self/mem", O_RDONLY);
 	if (memory < 0)
 		return errno;
-	pagemap = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+	pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
 	if (pagemap < 0)
 		err = errno;
 
 	for (size_t done = 0; done < size && !err; ) {
 		size_t n = (size - done) / page, run;
-		ssize_t got;
+		long got;
 
 		if (n > sizeof(entries) / sizeof(*entries))
 			n = sizeof(entries) / sizeof(*entries);
-		got = pread(pagemap, entries, n * sizeof(*entries),
-			    (off_t)((uintptr_t)(from + done) / page *
-				    sizeof(*entries)));
-		if (got != (ssize_t)(n * sizeof(*entries))) {
+		got = read_at(pagemap, entries, n * sizeof(*entries),
+			      (uint64_t)((uintptr_t)(from + done) / page) *
+			      sizeof(*entries));
+		if (got != (long)(n * sizeof(*entries))) {
 			err = got < 0 ? errno : EIO;
 			break;
 		}
@@ -186,15 +196,15 @@ static int copy_pages(char *to, const char *from, size_t size)
 			for (run = 0; i + run < n && (entries[i + run] &
 			     (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)); run++)
 				;
-			if (run && pread(memory, to + at, run * page,
-					 (off_t)(uintptr_t)(from + at)) !=
-			    (ssize_t)(run * page))
+			if (run && read_at(memory, to + at, run * page,
+					   (uintptr_t)(from + at)) !=
+			    (long)(run * page))
 				err = EIO;
 		}
 		done += n * page;
 	}
-	close_fd(pagemap);
-	close(memory);
+	mc_close(pagemap);
+	mc_close(memory);
 	return err;
 }
 
@@ -220,14 +230,14 @@ static bool uffd_register(int fd, char *start, size_t size)
 		.mode = UFFD_REGISTER_MISSING,
 	};
 
-	return ioctl(fd, UFFD_IOCTL_REGISTER, &request) == 0;
+	return mc_ioctl(fd, UFFD_IOCTL_REGISTER, &request) == 0;
 }
 
 static void uffd_unregister(int fd, char *start, size_t size)
 {
 	struct uffd_range range = { (uintptr_t)start, size };
 
-	ioctl(fd, UFFD_IOCTL_UNREGISTER, &range);
+	mc_ioctl(fd, UFFD_IOCTL_UNREGISTER, &range);
 }
 
 /* Sets job->fd, or returns why not. */
@@ -236,8 +246,8 @@ static enum mremap_compat_reason uffd_open(struct job *job)
 	struct uffd_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
 	int fd, err;
 
-	fd = (int)syscall(SYS_userfaultfd,
-			  O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK |
+						  UFFD_USER_MODE_ONLY));
 	if (fd < 0) {
 		int device;
 
@@ -246,22 +256,23 @@ static enum mremap_compat_reason uffd_open(struct job *job)
 			return err == EINVAL ? MREMAP_COMPAT_NOT_SUPPORTED :
 					       reason_of(err);
 		/* Who may open the device may do so where the call is barred. */
-		device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+		device = mc_open("/dev/userfaultfd", O_RDWR);
 		if (device < 0)
 			return reason_of(errno == EMFILE || errno == ENFILE ?
 					 errno : err);
-		fd = ioctl(device, UFFD_IOCTL_NEW,
-			   O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+		fd = mc_ioctl(device, UFFD_IOCTL_NEW,
+			      (void *)(uintptr_t)(O_CLOEXEC | O_NONBLOCK |
+						  UFFD_USER_MODE_ONLY));
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE ||
 			       errno == ENOMEM))
 			err = errno;
-		close(device);
+		mc_close(device);
 		if (fd < 0)
 			return reason_of(err);
 	}
-	if (ioctl(fd, UFFD_IOCTL_API, &api)) {
+	if (mc_ioctl(fd, UFFD_IOCTL_API, &api)) {
 		err = errno;
-		close(fd);
+		mc_close(fd);
 		return err == EINVAL ? MREMAP_COMPAT_NOT_SUPPORTED :
 				       reason_of(err);
 	}
@@ -288,7 +299,7 @@ static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
 		};
 		int err;
 
-		if (!ioctl(fd, UFFD_IOCTL_MOVE, &request)) {
+		if (!mc_ioctl(fd, UFFD_IOCTL_MOVE, &request)) {
 			*done = size;
 			break;
 		}
@@ -377,10 +388,11 @@ static bool in_target(const struct job *job, const char *start, size_t size)
 
 static void release_guards(struct job *job)
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
 		if (job->guard[i].size)
 			munmap(job->guard[i].start, job->guard[i].size);
-	memset(job->guard, 0, sizeof(job->guard));
+		job->guard[i].size = 0;
+	}
 }
 
 /*
@@ -582,9 +594,13 @@ static int make_places(struct job *job)
 /* A mapping, if there is one, goes back to the place that was kept for it. */
 static void put_back(char **from, size_t size, char *to)
 {
-	if (!*from || mc_mremap(*from, size, size, MREMAP_MAYMOVE |
-				MREMAP_FIXED, to) != MAP_FAILED)
+	if (!*from)
 		return;
+	if (mc_mremap(*from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) !=
+	    MAP_FAILED) {
+		*from = NULL;
+		return;
+	}
 	/*
 	 * Other threads have used up the mappings or the memory. What counts
 	 * are the contents. The kernel can have unmapped the place by now (if
@@ -597,7 +613,7 @@ static void put_back(char **from, size_t size, char *to)
 		return;
 	madvise(*from, size, MADV_GUARD_REMOVE);
 	save_contents(to, *from, size);
-	munmap(*from, size);
+	unmap(from, size);
 }
 
 /* All that has been made goes; the pages are where they were. */
@@ -649,13 +665,14 @@ static int fill_target(struct job *job)
 
 	if (!uffd_register(job->fd, job->target, job->size))
 		return errno;
+	job->begun = true;
 	err = move_pages(job->fd, job->target, job->pages, job->size,
 			 &job->done);
 	uffd_unregister(job->fd, job->target, job->size);
 	return err;
 }
 
-static enum mremap_compat_reason run(struct job *job, void **result)
+static void run(struct job *job)
 {
 	const struct mc_move *m = job->move;
 	int err;
@@ -668,33 +685,57 @@ static enum mremap_compat_reason run(struct job *job, void **result)
 		err = errno;
 	if (err) {
 		bring_back(job);
-		return reason_of(err);
+		job->reason = reason_of(err);
+		return;
 	}
-	*result = job->target;
+	job->result = job->target;
+	job->reason = MREMAP_COMPAT_USED;
 	release_guards(job);
 	unmap(&job->pages, job->size);
 	unmap(&job->aside, m->new_size);
-	return MREMAP_COMPAT_USED;
+}
+
+/* What the thread does. */
+static void relocate(void *argument)
+{
+	struct job *job = argument;
+	enum mremap_compat_reason reason;
+
+	reason = check_mapping(job->move);
+	if (reason == MREMAP_COMPAT_USED &&
+	    job->method == MREMAP_COMPAT_UFFD_MOVE)
+		reason = uffd_open(job);
+	if (reason == MREMAP_COMPAT_USED)
+		run(job);
+	else
+		job->reason = reason;
+	/* Before the caller is told, not after it as the table is. */
+	mc_close(job->fd);
 }
 
 enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
 				      const struct mc_move *move,
-				      void **result)
+				      void **result, bool *begun)
 {
-	enum mremap_compat_reason reason;
-	struct job job = { .move = move, .fd = -1 };
+	struct job job = { .move = move, .fd = -1, .method = method };
+	int err;
 
 	job.size = move->old_size < move->new_size ? move->old_size :
 						     move->new_size;
-	reason = check_mapping(move);
-	if (reason != MREMAP_COMPAT_USED)
-		return reason;
-	if (method == MREMAP_COMPAT_UFFD_MOVE) {
-		reason = uffd_open(&job);
-		if (reason != MREMAP_COMPAT_USED)
-			return reason;
+	err = mc_apart(relocate, &job);
+	if (err)
+		return reason_of(err);
+	if (job.reason == MREMAP_COMPAT_NOT_TRIED) {
+		/*
+		 * A filter has ended the thread for a system call, which was
+		 * not made, and so its descriptors have gone. What else there is
+		 * stands in the job.
+		 */
+		job.fd = -1;
+		bring_back(&job);
+		job.reason = MREMAP_COMPAT_FORBIDDEN;
 	}
-	reason = run(&job, result);
-	close_fd(job.fd);
-	return reason;
+	*result = job.result;
+	*begun = job.begun;
+	return job.reason;
 }

@@ -4,7 +4,6 @@
 #include "internal.h"
 #include "maps.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -210,20 +209,56 @@ static enum mremap_compat_support try_plain(void)
 	return answer;
 }
 
+/*
+ * Whether a mapping can be emptied as the methods need it. Where it cannot, as in
+ * emulators and on old kernels, no thread need be made to find that out.
+ */
+static enum mremap_compat_support try_dontunmap(char *page)
+{
+	const size_t size = mc_page_size();
+	char *other = mc_mremap(page, size, size, MREMAP_MAYMOVE |
+				MREMAP_DONTUNMAP, NULL);
+
+	if (other == MAP_FAILED)
+		return support_of(errno);
+	munmap(other, size);
+	return MREMAP_COMPAT_SUPPORTED;
+}
+
+struct search {
+	uintptr_t address;
+	struct maps_entry entry;
+	int found;		/* as maps_find() */
+};
+
+static void look(void *argument)
+{
+	struct search *search = argument;
+	bool anonymous;
+
+	search->found = maps_find(search->address, &search->entry, &anonymous);
+}
+
 /* The method itself, with a page of its own that moves next to another one. */
 static enum mremap_compat_support try_method(enum mremap_compat_method method)
 {
 	const size_t size = mc_page_size();
-	enum mremap_compat_support answer = MREMAP_COMPAT_UNSUPPORTED;
-	struct maps_entry entry;
+	enum mremap_compat_support answer;
+	struct search search = { .found = -1 };
 	struct mc_move move;
 	void *result = NULL;
 	char *page, *next;
-	bool anonymous;
+	bool begun;
 
 	page = scratch(size, PROT_READ | PROT_WRITE);
 	if (!page)
 		return MREMAP_COMPAT_UNKNOWN;
+	answer = try_dontunmap(page);
+	if (answer != MREMAP_COMPAT_SUPPORTED) {
+		munmap(page, size);
+		return answer;
+	}
+	answer = MREMAP_COMPAT_UNSUPPORTED;
 	next = scratch(2 * size, PROT_READ | PROT_WRITE);
 	if (!next) {
 		munmap(page, size);
@@ -241,13 +276,15 @@ static enum mremap_compat_support try_method(enum mremap_compat_method method)
 		.old = page, .old_size = size, .new_size = size,
 		.fixed = true, .to = next + size, .keep_target = true,
 	};
-	switch (mc_relocate(method, &move, &result)) {
+	switch (mc_relocate(method, &move, &result, &begun)) {
 	case MREMAP_COMPAT_USED:
 		page = NULL;
-		switch (maps_find((uintptr_t)next, &entry, &anonymous)) {
+		search.address = (uintptr_t)next;
+		mc_apart(look, &search);
+		switch (search.found) {
 		case 1:
 			/* Before Linux 5.12 they do not merge. */
-			if (entry.end - (uintptr_t)next >= 2 * size &&
+			if (search.entry.end - (uintptr_t)next >= 2 * size &&
 			    next[0] == 'y' && next[size] == 'x' &&
 			    next[2 * size - 1] == 'x')
 				answer = MREMAP_COMPAT_SUPPORTED;
@@ -275,24 +312,10 @@ static enum mremap_compat_support try_method(enum mremap_compat_method method)
 	return answer;
 }
 
-/* None of these calls is to be a cancellation point. */
-static int no_cancellation(void)
-{
-	int before;
-
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-	return before;
-}
-
-static void cancellation(int before)
-{
-	pthread_setcancelstate(before, NULL);
-}
-
 /* Without an answer from before, and whatever methods are in force. */
 static enum mremap_compat_support probe_again(enum mremap_compat_method method)
 {
-	const int saved_errno = errno, cancel = no_cancellation();
+	const int saved_errno = errno;
 	enum mremap_compat_support answer;
 
 	switch (method) {
@@ -308,7 +331,6 @@ static enum mremap_compat_support probe_again(enum mremap_compat_method method)
 	}
 	atomic_store_explicit(&answers[place_of(method)], (int)answer,
 			      memory_order_relaxed);
-	cancellation(cancel);
 	errno = saved_errno;
 	return answer;
 }
@@ -344,6 +366,7 @@ struct call {
 	bool must;			/* PLAIN may not move it */
 	bool kernel_knows;		/* the flags, so that PLAIN may try them */
 	int kernel_errno;		/* how KERNEL failed for want of memory */
+	bool begun;			/* UFFD_MOVE, to move pages */
 	int saved_errno;
 	struct mremap_compat_report *report;
 };
@@ -480,12 +503,8 @@ static bool by_pages(struct call *call, enum mremap_compat_method method,
 
 	if (!(call->methods & method) || !can_use(call, method, probe(method)))
 		return false;
-	if (!(call->flags & MREMAP_DONTUNMAP) && move.old_size) {
-		const int cancel = no_cancellation();
-
-		reason = mc_relocate(method, &move, result);
-		cancellation(cancel);
-	}
+	if (!(call->flags & MREMAP_DONTUNMAP) && move.old_size)
+		reason = mc_relocate(method, &move, result, &call->begun);
 	errno = call->saved_errno;
 	if (reason != MREMAP_COMPAT_USED) {
 		give_reason(call, method, reason);
@@ -493,6 +512,27 @@ static bool by_pages(struct call *call, enum mremap_compat_method method,
 	}
 	moved(call, method, *result);
 	return true;
+}
+
+/*
+ * From a copy of a pinned page its device would be cut off, and only UFFD_MOVE can
+ * find that out. So where it is to be had, nothing is copied that it has not seen:
+ * a page at which it stopped, or one behind that, may be pinned.
+ */
+static bool may_copy(struct call *call)
+{
+	const enum mremap_compat_reason uffd_move =
+		call->report->reason[place_of(UFFD_MOVE)];
+
+	if (!(call->methods & COPY))
+		return false;
+	if (call->begun)
+		give_reason(call, COPY, MREMAP_COMPAT_BUSY);
+	else if (uffd_move == MREMAP_COMPAT_NO_RESOURCES)
+		give_reason(call, COPY, uffd_move);
+	else
+		return true;
+	return false;
 }
 
 static void *do_call(struct call *call)
@@ -517,7 +557,7 @@ static void *do_call(struct call *call)
 			errno = call->saved_errno;
 		}
 		if (by_pages(call, UFFD_MOVE, &result) ||
-		    by_pages(call, COPY, &result))
+		    (may_copy(call) && by_pages(call, COPY, &result)))
 			return result;
 		if (call->must)
 			return fail(call->kernel_errno ? call->kernel_errno :

@@ -5,9 +5,11 @@
  * where it lacks them, and else as a wish that goes unheard.
  *
  * All functions may be called from any thread at any time, from a signal
- * handler, and from the child after fork(); none is a cancellation point.  They
- * print nothing, end nothing, change no signal's handling, leave no file
- * descriptor open and no memory mapped but what they return.
+ * handler, and from the child after fork() or vfork(); none is a cancellation
+ * point.  They print nothing, end nothing, change no signal's handling, leave
+ * no file descriptor open, no thread running and no memory mapped but what
+ * they return.  What they open meanwhile no child gets, see "Descriptors and
+ * signals".
  *
  * Sizes are in bytes.  A "page" is sysconf(_SC_PAGESIZE) bytes.
  */
@@ -72,7 +74,8 @@ enum mremap_compat_method {
 	 * New pages with the same contents; the old ones are in use until the
 	 * end, so that the memory is needed twice.  (If there is not so much,
 	 * the kernel may kill a process for it rather than tell.)  Linux 5.12
-	 * and later.  Not atomic, see mremap_compat_ext().
+	 * and later.  Not atomic, and WITH PINNED MEMORY DATA IS LOST: see
+	 * mremap_compat_ext().
 	 */
 	MREMAP_COMPAT_COPY = 4,
 	/* mremap(2) without the flags: what has moved does not merge. */
@@ -84,7 +87,7 @@ enum mremap_compat_method {
 
 /*
  * Up to this many bytes mremap_compat_realloc() copies where it can do no
- * better: the move then takes about twice the instructions that it takes
+ * better: the move then takes less than twice the instructions that it takes
  * without copying anything (measured, compat/README.md).
  */
 #define MREMAP_COMPAT_COPY_MAX 32768
@@ -92,8 +95,8 @@ enum mremap_compat_method {
 /* What the running system says about a method. */
 enum mremap_compat_support {
 	/*
-	 * No answer for want of memory, mappings or file descriptors; may
-	 * change.  Also that of a number that is no method.
+	 * No answer for want of memory, mappings, file descriptors or threads;
+	 * may change.  Also that of a number that is no method.
 	 */
 	MREMAP_COMPAT_UNKNOWN = 0,
 	MREMAP_COMPAT_SUPPORTED = 1,
@@ -115,9 +118,13 @@ enum mremap_compat_support {
  * on memory mapped for the purpose and never on memory in use; later calls
  * return the same answer.  UNKNOWN is not kept: the next call asks again.
  * Trying UFFD_MOVE and COPY takes system calls that a seccomp filter may kill
- * for: userfaultfd(2), ioctl(2), madvise(2), mprotect(2), munlock(2),
- * sched_yield(2), opening and reading files of /proc/thread-self, and
- * /dev/userfaultfd.  KERNEL and PLAIN take mmap(2), mremap(2) and munmap(2).
+ * for: userfaultfd(2), ioctl(2), madvise(2), mprotect(2), munlock(2), opening
+ * and reading files of /proc/thread-self, and /dev/userfaultfd; and for the
+ * thread that makes these calls, rt_sigprocmask(2), clone(2) (with the flags
+ * of any thread), close_range(2), futex(2), exit(2), getpid(2), tgkill(2),
+ * sched_yield(2) and nanosleep(2).  (A filter that kills a thread for one of
+ * the first kind kills that thread only: NOT_PERMITTED.)  KERNEL and PLAIN
+ * take mmap(2), mremap(2) and munmap(2).
  *
  * Never fails and leaves errno alone.
  */
@@ -230,9 +237,17 @@ enum mremap_compat_reason {
 	 * done.
 	 */
 	MREMAP_COMPAT_UNSUITABLE = 6,
-	/* Pages of it were busy: pinned for I/O, or on their way. */
+	/*
+	 * Pages of it were busy: pinned for I/O, or on their way.  COPY: not
+	 * tried, since UFFD_MOVE has begun with the pages and stopped, be it
+	 * for this reason or another, so that some may be pinned.
+	 */
 	MREMAP_COMPAT_BUSY = 7,
-	/* No memory, mappings, address space or file descriptors for it. */
+	/*
+	 * No memory, mappings, address space, file descriptors or threads for
+	 * it.  COPY: not tried, since UFFD_MOVE lacked them and so could not
+	 * see what is pinned.
+	 */
 	MREMAP_COMPAT_NO_RESOURCES = 8
 };
 
@@ -271,18 +286,46 @@ struct mremap_compat_report {
  *     the call returns, its contents are at neither address: a reader at the
  *     old one finds zeros, and what it writes is lost.
  *   - A process that another thread forks meanwhile finds it so, too.
- *   - COPY is not for memory pinned for I/O (io_uring's registered buffers,
- *     O_DIRECT under way): the device would go on with the old pages.
- *     UFFD_MOVE notices, and leaves such memory to the next method.
+ *   - COPY IS NOT FOR MEMORY PINNED FOR I/O (buffers registered with
+ *     io_uring, RDMA, O_DIRECT under way).  The device goes on with the old
+ *     pages: what it writes is lost, what it reads is old, and nothing tells.
+ *     UFFD_MOVE does notice.  So where it is allowed and SUPPORTED and yet
+ *     fails, COPY is left out, too (BUSY, NO_RESOURCES), and PLAIN is next,
+ *     which keeps the pages. But where COPY is allowed and UFFD_MOVE is not,
+ *     is switched off, not supported or forbidden, nobody looks.
  *   - Memory that is registered with userfaultfd(2) loses the registration,
  *     also if the call fails.
  *   - Stacks, but for that of the first thread, and mappings that grow down are
  *     not told from other memory, and do not grow any more.
  *   - COPY does not keep memory tags (PROT_MTE).
  *   - For a moment the process has address space for up to three more of the
- *     size and a few MiB, and with vm.overcommit_memory=2 so much committed memory.
- *   - A signal handler needs a stack of SIGSTKSZ bytes for them, and must not
- *     leave a call that it has interrupted by siglongjmp(3).
+ *     size and a few MiB, and with vm.overcommit_memory=2 so much committed
+ *     memory.
+ *
+ * Descriptors and signals.  UFFD_MOVE and COPY, and the probes of them, open
+ * what gives power over the memory of the process, or knowledge of it: a
+ * userfaultfd, files of /proc/thread-self.  They do so in a thread made for
+ * the call, with a table of file descriptors of its own, and the thread has
+ * gone when the call returns.  So no child has such a descriptor, of fork(2),
+ * vfork(2), posix_spawn(3) or clone(2) by whatever thread, in a signal
+ * handler or not.  (In copies of the library from before the release of
+ * 0.1.0, a child made during a call kept them, and pages that UFFD_MOVE had
+ * found pinned were copied.)  What is left: who may trace the process
+ * (ptrace(2)) could always do all of it; and a handler of SIGSYS, by which a
+ * sandbox answers system calls, runs in that thread, without the process's
+ * descriptors, and what it forks has the call's.  For the caller this means:
+ *
+ *   - Signals wait for the end of the call, those for this thread only.  A
+ *     handler that then leaves by siglongjmp(3) takes the result from the
+ *     caller; the memory is whole.
+ *   - A signal handler that makes such a call needs a stack of SIGSTKSZ bytes
+ *     (on processors other than x86 and arm64, 16 KiB more).
+ *   - Where no thread is to be had, there is NO_RESOURCES: RLIMIT_NPROC,
+ *     pids.max of the control group, the scheduling policy SCHED_DEADLINE,
+ *     after unshare(CLONE_NEWPID), and while another thread calls execve(2).
+ *   - The thread has the caller's credentials, filters, scheduling,
+ *     processors and memory policy.  Its processor time and page faults are
+ *     the process's, but not the calling thread's (RUSAGE_THREAD).
  *
  * The new mapping has the protection, flags, advice (madvise(2)), name and
  * memory policy of the old one.  A page shared with another process since
@@ -307,8 +350,11 @@ void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
 /*
  * realloc() for a region of whole pages of one's own: private anonymous
  * memory, readable and writable, from mmap(2) or from here.  All methods are
- * allowed, COPY for at most MREMAP_COMPAT_COPY_MAX bytes, so nobody else may use
- * the region meanwhile, see mremap_compat_ext().
+ * allowed, COPY for at most MREMAP_COMPAT_COPY_MAX bytes, so nobody else may
+ * use the region meanwhile, see mremap_compat_ext().  A REGION PINNED FOR I/O
+ * is safe where UFFD_MOVE is SUPPORTED and not forbidden later; else it is
+ * not, unless COPY is switched off by mremap_compat_set_methods() or
+ * $MREMAP_COMPAT_METHODS.
  *
  *   region    NULL for a new one
  *   old_size  its size, 0 if region is NULL; rounded up to whole pages

@@ -40,7 +40,7 @@ for tool in vmafrag relocate-doctor; do
 	[[ $tool != vmafrag ]] || parts+=(objects/fragments.o objects/picture.o objects/text.o)
 	gcc -o "compat/$tool" "${parts[@]}" "${library[@]}"
 done
-for name in compat_live compat_simulated compat_methods compat_failures maps_parse fragments; do
+for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse fragments; do
 	wrap=() parts=()
 	[[ $name != compat_failures ]] || wrap=("${calls[@]/#/-Wl,--wrap=}")
 	[[ $name != fragments ]] || parts=(objects/fragments.o objects/picture.o objects/text.o)
@@ -51,7 +51,7 @@ done
 # Programs without rights write their counters, too, into files that are there.
 chmod -R a+rwX "$tmp"
 export RELOCATE_BUILD=$tmp
-for name in compat_live compat_simulated compat_methods compat_failures maps_parse fragments; do
+for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse fragments; do
 	tap_run "$name" "./$name"
 done
 for name in vmafrag relocate-doctor compat-preload; do

@@ -11,11 +11,10 @@ top=$(cd "$here/../.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp"
-flags=(-std=c11 -O2 -Wall -Wextra -Werror -I"$top/compat" "$top/tests/compat/smoke.c")
-flags+=("$top"/compat/*.c)
+flags=(-std=c11 -O2 -Wall -Wextra -Werror -I"$top/compat" "$top"/compat/*.c)
 
 # try NAME ANSWERS RUNNER... -- COMPILER OPTION...: ANSWERS is a pattern for
-# what the program says that there is.
+# what the program says that there is. The thread of the calls is also tried alone.
 try() {
 	local name=$1 answers=$2 runner=()
 	shift 2
@@ -25,22 +24,30 @@ try() {
 		skip "$name" "no $1${runner[0]:+ or no ${runner[0]}}"
 		return
 	fi
-	rm -f smoke
-	capture "$@" -o smoke "${flags[@]}" -pthread
-	# shellcheck disable=SC2154 # capture sets them
-	if [[ $status != 0 ]]; then
-		not_ok "$name" "$out$err"
-		return
-	fi
-	capture "${runner[@]}" ./smoke
-	diag "$name: ${out%%$'\n'*}"
-	tap_like "$status $out$err" "^0 $answers"$'\ngood\n' "$name"
+	for program in smoke apart; do
+		rm -f $program
+		capture "$@" -o $program "$top/tests/compat/$program.c" "${flags[@]}" -pthread
+		# shellcheck disable=SC2154 # capture sets them
+		if [[ $status != 0 ]]; then
+			not_ok "$name: $program" "$out$err"
+			return
+		fi
+		capture "${runner[@]}" ./$program
+		if [[ $program == smoke ]]; then
+			diag "$name: ${out%%$'\n'*}"
+			tap_like "$status $out$err" "^0 $answers"$'\ngood\n' "$name"
+		else
+			tap_like "$status $out$err" $'^0 good\n' "$name: its thread"
+		fi
+	done
 }
 
 any='kernel=[12] uffd-move=[123] copy=[123] plain=1'
 none='kernel=2 uffd-move=2 copy=[12] plain=1'
 try 'gcc' "$any" -- gcc
 try 'gcc, static' "$any" -- gcc -static
+try 'gcc, thread by clone()' "$any" -- gcc -DMC_LIBC_CLONE
+try 'gcc, hardened' "$any" -- gcc -fcf-protection=full -fstack-protector-all -fstack-clash-protection
 try 'clang' "$any" -- clang
 try 'musl' "$any" -- musl-gcc -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu
 try 'musl, static' "$any" -- musl-gcc -static -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu

@@ -19,6 +19,8 @@ read -ra check <<<"$(pkg-config --cflags --libs check)"
 # The one list of calls that compat_failures wants wrapped
 read -ra calls <<<"$(sed -n 's/^failing_calls = //p' "$top/Makefile.in")"
 
+# The library allocates nothing, and LeakSanitizer would have to make a thread where a
+# test lets none be made.
 for sanitizer in address,undefined thread; do
 	opt=("-fsanitize=$sanitizer" -fno-sanitize-recover=all)
 	if ! "$cc" "${opt[@]}" -o works -x c - <<<'int main(void) { return 0; }' \
@@ -26,7 +28,9 @@ for sanitizer in address,undefined thread; do
 		skip "$sanitizer" "$cc has no working -fsanitize=$sanitizer"
 		continue
 	fi
-	for name in compat_live compat_simulated compat_methods compat_failures maps_parse; do
+	for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse; do
+		# fork() waits for ThreadSanitizer's locks, which a stopped thread has.
+		[[ $sanitizer$name != threadcompat_children ]] || continue
 		wrap=()
 		[[ $name != compat_failures ]] || wrap=("${calls[@]/#/-Wl,--wrap=}")
 		tap_run "$sanitizer: $name builds" \
@@ -34,7 +38,7 @@ for sanitizer in address,undefined thread; do
 			-I"$top/compat" -o "$name" "$here/$name.c" \
 			"$top"/compat/*.c "${wrap[@]}" "${check[@]}" -pthread
 		tap_run "$sanitizer: $name runs" \
-			"./$name"
+			env ASAN_OPTIONS=detect_leaks=0 "./$name"
 	done
 done
 

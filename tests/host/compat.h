@@ -23,6 +23,14 @@
 #define ANON MREMAP_RELOCATE_ANON
 #define MUST MREMAP_MUST_RELOCATE_ANON
 
+/*
+ * There is what sanitizers cannot bear: their shadow memory is beyond any limit,
+ * they need mappings themselves, and larger frames.
+ */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+# define NO_SANITIZER 1
+#endif
+
 /* Not every program uses everything. */
 #define HELPER static __attribute__((unused))
 

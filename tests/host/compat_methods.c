@@ -10,6 +10,7 @@
 
 #include <linux/io_uring.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -707,15 +708,71 @@ START_TEST(not_for_guard_pages)
 }
 END_TEST
 
-/* Memory that a device may write to: false if there is no io_uring here. */
+/* A device that may write to memory: an io_uring with a registered buffer. */
+static struct {
+	int fd;
+	char *rings;		/* that of submissions and that of completions */
+	struct io_uring_sqe *entries;
+	struct io_uring_params params;
+	uint64_t buffer;	/* its address at first is its name for ever */
+} device;
+
+/* False if there is no io_uring here. */
 static bool pin(void *start, size_t size)
 {
-	struct io_uring_params params = { 0 };
 	struct iovec buffer = { start, size };
-	int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
+	void *rings, *entries;
 
-	return fd >= 0 && !syscall(SYS_io_uring_register, fd,
-				   IORING_REGISTER_BUFFERS, &buffer, 1);
+	memset(&device.params, 0, sizeof(device.params));
+	device.fd = (int)syscall(SYS_io_uring_setup, 4, &device.params);
+	if (device.fd < 0 || syscall(SYS_io_uring_register, device.fd,
+				     IORING_REGISTER_BUFFERS, &buffer, 1))
+		return false;
+	ck_assert(device.params.features & IORING_FEAT_SINGLE_MMAP);
+	/* Four entries fit into a page, also the rings of both directions. */
+	rings = mmap(NULL, page, RW, MAP_SHARED | MAP_POPULATE, device.fd,
+		     IORING_OFF_SQ_RING);
+	entries = mmap(NULL, page, RW, MAP_SHARED | MAP_POPULATE, device.fd,
+		       IORING_OFF_SQES);
+	ck_assert(rings != MAP_FAILED && entries != MAP_FAILED);
+	device.rings = rings;
+	device.entries = entries;
+	device.buffer = (uintptr_t)start;
+	return true;
+}
+
+/* Have the device write to the beginning of its buffer. */
+static void device_writes(const char *text)
+{
+	const struct io_sqring_offsets *queue = &device.params.sq_off;
+	const struct io_cqring_offsets *done = &device.params.cq_off;
+	unsigned int *tail = (void *)(device.rings + queue->tail);
+	unsigned int *head = (void *)(device.rings + done->head);
+	const struct io_uring_cqe *results = (void *)(device.rings + done->cqes);
+	const unsigned int length = (unsigned int)strlen(text);
+	int source[2];
+
+	ck_assert_int_eq(pipe(source), 0);
+	ck_assert_int_eq(write(source[1], text, length), length);
+	device.entries[0] = (struct io_uring_sqe){
+		.opcode = IORING_OP_READ_FIXED, .fd = source[0],
+		.off = (uint64_t)-1, .addr = device.buffer, .len = length,
+	};
+	((unsigned int *)(void *)(device.rings + queue->array))[
+		*tail & (device.params.sq_entries - 1)] = 0;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	ck_assert_int_eq(syscall(SYS_io_uring_enter, device.fd, 1, 1,
+				 IORING_ENTER_GETEVENTS, NULL, 0), 1);
+	ck_assert_int_eq(results[*head & (device.params.cq_entries - 1)].res,
+			 length);
+	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	close(source[0]);
+	close(source[1]);
+}
+
+static bool begins(const char *p, const char *text)
+{
+	return !memcmp(p, text, strlen(text));
 }
 
 START_TEST(not_for_pinned_pages)
@@ -733,9 +790,66 @@ START_TEST(not_for_pinned_pages)
 					   FIXED | ANON, area,
 					   MREMAP_COMPAT_UFFD_MOVE |
 					   MREMAP_COMPAT_PLAIN, &report), area);
-	ck_assert_uint_eq(report.method, supported(MREMAP_COMPAT_UFFD_MOVE) ?
-			  MREMAP_COMPAT_PLAIN : MREMAP_COMPAT_PLAIN);
+	ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
 	check_numbers(area, 16);
+	device_writes("from a device");
+	ck_assert(begins(area + 10 * page, "from a device"));
+}
+END_TEST
+
+/* What UFFD_MOVE finds pinned is not copied by any call that allowed both. */
+START_TEST(pinned_pages_not_copied)
+{
+	const unsigned int both = MREMAP_COMPAT_UFFD_MOVE | MREMAP_COMPAT_COPY;
+	char *p = filled(5, 'a'), *area = map(4, PROT_NONE);
+
+	if (!supported(MREMAP_COMPAT_UFFD_MOVE) || !pin(p, 4 * page))
+		return;
+	ck_assert_int_eq(mprotect(p + 4 * page, page, PROT_READ), 0);
+	ck_fails(mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON, area,
+				   both, &report), EFAULT);
+	ck_assert_int_eq(report.reason[UFFD_MOVE], MREMAP_COMPAT_BUSY);
+	ck_assert_int_eq(report.reason[COPY], MREMAP_COMPAT_BUSY);
+	device_writes("one");
+	ck_assert(begins(p, "one"));
+
+	ck_assert_ptr_eq(mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON,
+					   area, both | MREMAP_COMPAT_PLAIN,
+					   &report), area);
+	ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
+	ck_assert_int_eq(report.reason[UFFD_MOVE], MREMAP_COMPAT_BUSY);
+	ck_assert_int_eq(report.reason[COPY], MREMAP_COMPAT_BUSY);
+	device_writes("three");
+	ck_assert(begins(area, "three"));
+
+	/* A region so small that it could be copied; no room to grow. */
+	map(1, PROT_READ);
+	ck_assert_int_le(4 * page, MREMAP_COMPAT_COPY_MAX);
+	p = mremap_compat_realloc(area, 4 * page, 400 * page);
+	ck_assert_ptr_nonnull(p);
+	ck_assert_ptr_ne(p, area);
+	device_writes("seven");
+	ck_assert(begins(p, "seven"));
+	mremap_compat_set_methods(both);
+	map(1, PROT_READ);
+	area = mremap_compat_realloc(p, 4 * page, 800 * page);
+	ck_assert_ptr_nonnull(area);
+	device_writes("eleven");
+	ck_assert(begins(area, "eleven"));
+}
+END_TEST
+
+/* Who allows no method but COPY gets what the header says. */
+START_TEST(pinned_pages_copied)
+{
+	char *p = filled(4, 'a'), *area = map(4, PROT_NONE);
+
+	if (!pin(p, 4 * page))
+		return;
+	if (!moves(COPY, &p, 4, 4, FIXED, area))
+		return;
+	device_writes("to nobody");
+	check_filled(area, 4, 'a');
 }
 END_TEST
 
@@ -1086,14 +1200,6 @@ START_TEST(no_file_descriptors)
 }
 END_TEST
 
-/*
- * What sanitizers cannot bear: their shadow memory is beyond any limit, and they
- * need mappings themselves.
- */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-# define NO_SANITIZER 1
-#endif
-
 #ifdef NO_SANITIZER
 START_TEST(no_address_space)
 {
@@ -1397,6 +1503,132 @@ START_TEST(no_cancellation_point)
 }
 END_TEST
 
+#ifndef __SANITIZE_THREAD__	/* which has a thread of its own */
+/* What a process of one thread may do it may do right after a call. */
+START_TEST(one_thread_after_it)
+{
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+
+	ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+	if (!moves(_i, &p, 4, 4, FIXED, to))
+		return;
+	for (int k = 0; k < 100; k++) {
+		ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+		to = map(4, PROT_NONE);
+		ck_assert(moves(_i, &p, 4, 4, FIXED, to));
+	}
+}
+END_TEST
+#endif
+
+/* A process may have no more threads. */
+START_TEST(no_thread_left)
+{
+	const struct rlimit none = { 0, 0 };
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+
+	if (geteuid() == 0)
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
+	supported(methods[_i]);
+	ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &none), 0);
+	ck_assert_ptr_eq(mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON,
+					   to, methods[_i] |
+					   MREMAP_COMPAT_PLAIN, &report), to);
+	check_filled(to, 4, 'a');
+	if ((_i == UFFD_MOVE || _i == COPY) && supported(methods[_i])) {
+		ck_assert_int_eq(report.reason[_i], MREMAP_COMPAT_NO_RESOURCES);
+		ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
+	}
+}
+END_TEST
+
+#ifdef NO_SANITIZER		/* their frames are larger */
+/* In a handler on the smallest stack that the header promises to do with. */
+START_TEST(on_a_small_stack)
+{
+	struct sigaction action = {
+		.sa_handler = handler, .sa_flags = SA_ONSTACK
+	};
+	const size_t size = ((size_t)SIGSTKSZ + page - 1) & -page;
+	char *stack = map(1 + size / page, RW);
+
+	ck_assert_int_eq(mprotect(stack, page, PROT_NONE), 0);
+	ck_assert_int_eq(sigaltstack(&(stack_t){
+		.ss_sp = stack + page, .ss_size = size }, NULL), 0);
+	handler_method = methods[_i];
+	handler_area = map(12, RW);
+	memset(handler_area, 'h', 4 * page);
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	ck_assert_int_eq(raise(SIGUSR1), 0);
+	ck_assert_int_eq(handled, 1);
+	ck_assert_int_eq(handler_failed, 0);
+}
+END_TEST
+#endif
+
+#ifndef __SANITIZE_THREAD__	/* which makes it fork() */
+/* A call by a child that shares the memory and the stack of its parent. */
+__attribute__((noinline)) static pid_t vfork_and_move(int i, char *p, char *to)
+{
+	const pid_t pid = vfork();
+
+	if (!pid)
+		_exit(mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON, to,
+					methods[i] | MREMAP_COMPAT_PLAIN,
+					&report) != to);
+	return pid;
+}
+
+START_TEST(after_vfork)
+{
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+	const int files = open_files();
+	int status;
+	pid_t pid;
+
+	supported(methods[_i]);
+	pid = vfork_and_move(_i, p, to);
+	ck_assert_int_ge(pid, 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	/* It is the parent's memory. */
+	check_filled(to, 4, 'a');
+	ck_assert(!is_mapped(p));
+	ck_assert_uint_eq(report.method, supported(methods[_i]) ? methods[_i] :
+			  MREMAP_COMPAT_PLAIN);
+	ck_assert_int_eq(open_files(), files);
+}
+END_TEST
+#endif
+
+static bool enough;
+
+static void *moves_on(void *arg)
+{
+	unsigned int method = *(unsigned int *)arg;
+
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED))
+		mover(&method);
+	return NULL;
+}
+
+/* setuid() has all threads change, and waits for them. */
+START_TEST(users_change)
+{
+	unsigned int method = methods[_i];
+	pthread_t id;
+
+	ck_assert_int_eq(pthread_create(&id, NULL, moves_on, &method), 0);
+	for (int k = 0; k < 200; k++)
+		if (geteuid() == 0 || k % 2)
+			ck_assert_int_eq(seteuid(k % 2 ? 0 : 65534) &&
+					 getuid() == 0, 0);
+	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
+	ck_assert_int_eq(pthread_join(id, NULL), 0);
+}
+END_TEST
+
 /* ---- mremap_compat_realloc() --------------------------------------------------- */
 
 START_TEST(realloc_contents)
@@ -1564,6 +1796,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(not_for, all_memory_locked, 0, METHODS);
 	tcase_add_test(not_for, not_for_guard_pages);
 	tcase_add_test(not_for, not_for_pinned_pages);
+	tcase_add_test(not_for, pinned_pages_not_copied);
+	tcase_add_test(not_for, pinned_pages_copied);
 	tcase_add_test(not_for, not_for_sealed_memory);
 	tcase_add_test(not_for, not_without_unmapping);
 	tcase_add_loop_test(not_for, target_in_use, 0, RELOCATING);
@@ -1604,6 +1838,17 @@ static Suite *suite(void)
 	tcase_add_loop_test(at_once, threads, 0, METHODS);
 	tcase_add_loop_test(at_once, in_a_signal_handler, 0, METHODS);
 	tcase_add_loop_test(at_once, no_cancellation_point, 0, METHODS);
+#ifndef __SANITIZE_THREAD__
+	tcase_add_loop_test(at_once, one_thread_after_it, 0, RELOCATING);
+#endif
+	tcase_add_loop_test(at_once, no_thread_left, 0, METHODS);
+#ifdef NO_SANITIZER
+	tcase_add_loop_test(at_once, on_a_small_stack, 0, METHODS);
+#endif
+#ifndef __SANITIZE_THREAD__
+	tcase_add_loop_test(at_once, after_vfork, 0, METHODS);
+#endif
+	tcase_add_loop_test(at_once, users_change, 0, METHODS);
 	suite_add_tcase(s, at_once);
 
 	tcase_add_checked_fixture(again, setup, NULL);

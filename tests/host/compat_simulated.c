@@ -12,6 +12,7 @@
 #include <endian.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -194,6 +195,13 @@ static const struct {
 #define UFFD_REFUSALS \
 	((int)(sizeof(uffd_refusals) / sizeof(uffd_refusals[0])))
 
+/* Where it can only not be had now, nothing is copied instead. */
+static void check_uffd_refused(enum mremap_compat_reason reason)
+{
+	check_reasons(reason, reason == MREMAP_COMPAT_NO_RESOURCES ? reason :
+		      MREMAP_COMPAT_USED);
+}
+
 START_TEST(userfaultfd_refused)
 {
 	become_nobody();
@@ -203,7 +211,7 @@ START_TEST(userfaultfd_refused)
 			 uffd_refusals[_i].answer);
 	ck_assert_int_eq(mremap_compat_probe(MREMAP_COMPAT_COPY),
 			 MREMAP_COMPAT_SUPPORTED);
-	check_reasons(uffd_refusals[_i].reason, MREMAP_COMPAT_USED);
+	check_uffd_refused(uffd_refusals[_i].reason);
 }
 END_TEST
 
@@ -215,7 +223,7 @@ START_TEST(userfaultfd_refused_later)
 		return;
 	filter_call(SYS_userfaultfd,
 		    SECCOMP_RET_ERRNO | (uint32_t)uffd_refusals[_i].err);
-	check_reasons(uffd_refusals[_i].reason, MREMAP_COMPAT_USED);
+	check_uffd_refused(uffd_refusals[_i].reason);
 }
 END_TEST
 
@@ -251,7 +259,39 @@ static const struct {
 	  MREMAP_COMPAT_FORBIDDEN },
 	{ SYS_madvise, ENOSYS, MREMAP_COMPAT_UNSUPPORTED,
 	  MREMAP_COMPAT_NOT_SUPPORTED },
+	/* The thread that does it */
+	{ SYS_rt_sigprocmask, EPERM, MREMAP_COMPAT_NOT_PERMITTED,
+	  MREMAP_COMPAT_FORBIDDEN },
+	{ SYS_clone, EPERM, MREMAP_COMPAT_NOT_PERMITTED,
+	  MREMAP_COMPAT_FORBIDDEN },
+	{ SYS_clone, ENOSYS, MREMAP_COMPAT_UNSUPPORTED,
+	  MREMAP_COMPAT_NOT_SUPPORTED },
+	{ SYS_clone, EAGAIN, MREMAP_COMPAT_UNKNOWN,
+	  MREMAP_COMPAT_NO_RESOURCES },
+	{ SYS_clone, ENOMEM, MREMAP_COMPAT_UNKNOWN,
+	  MREMAP_COMPAT_NO_RESOURCES },
+	/* After unshare(CLONE_NEWPID) */
+	{ SYS_clone, EINVAL, MREMAP_COMPAT_UNKNOWN,
+	  MREMAP_COMPAT_NO_RESOURCES },
+	{ SYS_close_range, EPERM, MREMAP_COMPAT_NOT_PERMITTED,
+	  MREMAP_COMPAT_FORBIDDEN },
+	/* Linux before 5.9 */
+	{ SYS_close_range, ENOSYS, MREMAP_COMPAT_UNSUPPORTED,
+	  MREMAP_COMPAT_NOT_SUPPORTED },
+	{ SYS_close_range, EINVAL, MREMAP_COMPAT_UNSUPPORTED,
+	  MREMAP_COMPAT_NOT_SUPPORTED },
+	{ SYS_close_range, ENOMEM, MREMAP_COMPAT_UNKNOWN,
+	  MREMAP_COMPAT_NO_RESOURCES },
 };
+#define NEEDED ((int)(sizeof(needed) / sizeof(needed[0])))
+
+static bool has_both(void)
+{
+	return mremap_compat_probe(MREMAP_COMPAT_UFFD_MOVE) ==
+	       MREMAP_COMPAT_SUPPORTED &&
+	       mremap_compat_probe(MREMAP_COMPAT_COPY) ==
+	       MREMAP_COMPAT_SUPPORTED;
+}
 
 START_TEST(needed_call_refused)
 {
@@ -264,6 +304,155 @@ START_TEST(needed_call_refused)
 	check_reasons(needed[_i].reason, needed[_i].reason);
 }
 END_TEST
+
+START_TEST(needed_call_refused_later)
+{
+	if (!has_both())
+		return;
+	filter_call(needed[_i].number,
+		    SECCOMP_RET_ERRNO | (uint32_t)needed[_i].err);
+	check_reasons(needed[_i].reason, needed[_i].reason);
+}
+END_TEST
+
+/* What only makes a call shorter or tidier may be refused. */
+START_TEST(helpful_call_refused)
+{
+	static const long calls[] = {
+		SYS_futex, SYS_tgkill, SYS_getpid, SYS_sched_yield,
+		SYS_nanosleep,
+	};
+
+	if (!has_both())
+		return;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+		filter_call(calls[i], SECCOMP_RET_ERRNO | EPERM);
+	for (int i = 0; i < 20; i++)
+		check_reasons(MREMAP_COMPAT_USED, MREMAP_COMPAT_NOT_TRIED);
+}
+END_TEST
+
+/* ThreadSanitizer has a thread, makes calls and holds locks of its own. */
+#ifndef __SANITIZE_THREAD__
+/*
+ * After the call there is one thread, as before: unshare(CLONE_THREAD) does nothing
+ * but say so.  Who may not wait for the other is there first when it leaves.
+ */
+START_TEST(thread_has_gone)
+{
+	char *p = filled(4, 'a'), *place[2] = { map(4, PROT_NONE), p };
+
+	if (!has_both())
+		return;
+	filter_call(SYS_futex, SECCOMP_RET_ERRNO | EPERM);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+		p = mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON,
+				      place[i % 2], MREMAP_COMPAT_UFFD_MOVE |
+				      MREMAP_COMPAT_COPY, NULL);
+		ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+		ck_assert_ptr_eq(p, place[i % 2]);
+	}
+}
+END_TEST
+
+/*
+ * A filter that kills a thread for a call kills that of the library, which notices
+ * and undoes what there is.
+ */
+static const long deadly[] = {
+	SYS_close_range, SYS_openat, SYS_ioctl, SYS_madvise,
+};
+#define DEADLY ((int)(sizeof(deadly) / sizeof(deadly[0])))
+
+START_TEST(thread_killed)
+{
+	const int files = open_files();
+
+	filter_call(deadly[_i], SECCOMP_RET_KILL_THREAD);
+	ck_assert_int_eq(mremap_compat_probe(MREMAP_COMPAT_UFFD_MOVE),
+			 MREMAP_COMPAT_NOT_PERMITTED);
+	ck_assert_int_eq(mremap_compat_probe(MREMAP_COMPAT_COPY),
+			 MREMAP_COMPAT_NOT_PERMITTED);
+	check_reasons(MREMAP_COMPAT_FORBIDDEN, MREMAP_COMPAT_FORBIDDEN);
+	if (deadly[_i] != SYS_openat)
+		ck_assert_int_eq(open_files(), files);
+	/* What counts coverage would write files. */
+	_exit(0);
+}
+END_TEST
+
+START_TEST(thread_killed_later)
+{
+	if (has_both()) {
+		filter_call(deadly[_i], SECCOMP_RET_KILL_THREAD);
+		check_reasons(MREMAP_COMPAT_FORBIDDEN,
+			      MREMAP_COMPAT_FORBIDDEN);
+	}
+	_exit(0);
+}
+END_TEST
+
+/* In the midst of the move: at the UFFDIO_ call, or when it copies. */
+START_TEST(thread_killed_in_the_midst)
+{
+	static const struct {
+		long number;
+		uint32_t request;
+	} calls[] = {
+		{ SYS_ioctl, 0xc0187a00 },	/* no such call: it works */
+		{ SYS_ioctl, 0xc020aa00 },	/* UFFDIO_REGISTER */
+		{ SYS_ioctl, 0xc028aa05 },	/* UFFDIO_MOVE */
+		{ SYS_ioctl, 0x8010aa01 },	/* UFFDIO_UNREGISTER */
+		{ SYS_preadv, 0 },
+	};
+	const uint32_t low = __BYTE_ORDER == __LITTLE_ENDIAN ? 0 : 4;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[_i].number,
+			 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[1]) + low),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[_i].request, 0,
+			 calls[_i].request ? 1 : 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const bool by_ioctl = calls[_i].number == SYS_ioctl;
+	struct mremap_compat_report report;
+	char *p = filled(6, 'a'), *to = map(4, PROT_NONE);
+	const unsigned int method = by_ioctl ? MREMAP_COMPAT_UFFD_MOVE :
+				    MREMAP_COMPAT_COPY;
+	const int files = open_files();
+	long before;
+
+	for (int i = 0; i < 6; i++)
+		p[(size_t)i * page] = (char)('A' + i);
+	if (!has_both())
+		return;
+	before = mapped_pages();
+	install(code, sizeof(code) / sizeof(code[0]));
+	if (!_i) {
+		ck_assert_ptr_eq(mremap_compat_ext(p + page, 4 * page, 4 * page,
+						   FIXED | ANON, to, method,
+						   NULL), to);
+		return;
+	}
+	ck_fails(mremap_compat_ext(p + page, 4 * page, 4 * page, FIXED | ANON,
+				   to, method, &report), EFAULT);
+	ck_assert_int_eq(report.reason[by_ioctl ? 1 : 2],
+			 MREMAP_COMPAT_FORBIDDEN);
+	for (int i = 0; i < 6; i++) {
+		ck_assert_int_eq(p[(size_t)i * page], 'A' + i);
+		ck_assert_int_eq(p[(size_t)(i + 1) * page - 1], 'a');
+	}
+	ck_assert_int_eq(mappings(p, 6 * page), 1);
+	ck_assert_int_eq(mapped_pages(), before);
+	ck_assert_int_eq(open_files(), files);
+}
+END_TEST
+#endif
 
 /* Without PROCMAP_QUERY, UFFDIO_MOVE and so on: what needs no ioctl() works. */
 START_TEST(ioctl_refused)
@@ -306,7 +495,8 @@ START_TEST(killed_for_other_calls)
 {
 	static const long calls[] = {
 		SYS_userfaultfd, SYS_openat, SYS_ioctl, SYS_madvise,
-		SYS_munlock, SYS_read, SYS_pread64, SYS_close,
+		SYS_munlock, SYS_read, SYS_preadv, SYS_close, SYS_clone,
+		SYS_close_range, SYS_rt_sigprocmask, SYS_tgkill,
 	};
 	char *p = filled(2, 'a'), *to = filled(2, 'b');
 	bool moved, failed;
@@ -376,6 +566,32 @@ static void play_kernel(int sig, siginfo_t *info, void *context)
 	reg[REG_RAX] = result;
 	errno = saved_errno;
 }
+
+/* A sandbox that answers in a handler: the files are not there. */
+static void play_broker(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)info;
+	kernel.calls++;
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_RAX] = -EACCES;
+}
+
+START_TEST(answered_by_a_handler)
+{
+	struct sigaction action = {
+		.sa_sigaction = play_broker, .sa_flags = SA_SIGINFO
+	};
+
+	ck_assert_int_eq(sigaction(SIGSYS, &action, NULL), 0);
+	filter_call(SYS_openat, SECCOMP_RET_TRAP);
+	ck_assert_int_eq(mremap_compat_probe(MREMAP_COMPAT_UFFD_MOVE),
+			 MREMAP_COMPAT_NOT_PERMITTED);
+	ck_assert_int_eq(mremap_compat_probe(MREMAP_COMPAT_COPY),
+			 MREMAP_COMPAT_NOT_PERMITTED);
+	ck_assert_int_eq(kernel.calls, 2);
+	check_reasons(MREMAP_COMPAT_FORBIDDEN, MREMAP_COMPAT_FORBIDDEN);
+}
+END_TEST
 
 static void boot(void)
 {
@@ -562,8 +778,15 @@ static Suite *suite(void)
 	tcase_add_loop_test(others, userfaultfd_refused_later, 0,
 			    UFFD_REFUSALS);
 	tcase_add_test(others, userfaultfd_by_device);
-	tcase_add_loop_test(others, needed_call_refused, 0,
-			    sizeof(needed) / sizeof(needed[0]));
+	tcase_add_loop_test(others, needed_call_refused, 0, NEEDED);
+	tcase_add_loop_test(others, needed_call_refused_later, 0, NEEDED);
+	tcase_add_test(others, helpful_call_refused);
+#ifndef __SANITIZE_THREAD__
+	tcase_add_test(others, thread_has_gone);
+	tcase_add_loop_exit_test(others, thread_killed, 0, 0, DEADLY);
+	tcase_add_loop_exit_test(others, thread_killed_later, 0, 0, DEADLY);
+	tcase_add_loop_test(others, thread_killed_in_the_midst, 0, 5);
+#endif
 	tcase_add_test(others, ioctl_refused);
 	tcase_add_test(others, no_dontunmap);
 	tcase_add_loop_test(others, plain_refused, 0, 2);
@@ -586,6 +809,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(played, half_known, 0, 2);
 	tcase_add_test(played, ignored_flags);
 	tcase_add_test(played, emulator_that_moves);
+	tcase_add_test(played, answered_by_a_handler);
 	suite_add_tcase(s, played);
 #endif
 	return s;
