@@ -61,17 +61,27 @@ struct apart {
 
 /*
  * What the thread runs. SIGSYS is how some sandboxes answer a system call; were it
- * blocked, it would kill.
+ * blocked, it would kill. Signals without a handler can be let act at once.
  */
 static void begin(struct apart *apart)
 {
-	sigset_t sigsys;
+	/* By which somebody or a timer ends or stops a program that hangs */
+	static const int ending[] = {
+		SIGHUP, SIGINT, SIGQUIT, SIGALRM, SIGTERM, SIGTSTP,
+	};
+	struct sigaction action;
+	sigset_t here;
 
-	sigemptyset(&sigsys);
-	sigaddset(&sigsys, SIGSYS);
+	sigemptyset(&here);
 	if (!sigismember(&apart->signals, SIGSYS))
-		syscall(SYS_rt_sigprocmask, (long)SIG_UNBLOCK, &sigsys, NULL,
-			(long)SIGNALS_SIZE);
+		sigaddset(&here, SIGSYS);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
+		if (!sigismember(&apart->signals, ending[i]) &&
+		    !sigaction(ending[i], NULL, &action) &&
+		    action.sa_handler == SIG_DFL)
+			sigaddset(&here, ending[i]);
+	syscall(SYS_rt_sigprocmask, (long)SIG_UNBLOCK, &here, NULL,
+		(long)SIGNALS_SIZE);
 	/*
 	 * A new table, with nothing in it. The process's descriptors are not
 	 * touched, and none is closed that somebody could wait for.

@@ -38,7 +38,7 @@ static inline void *mc_mremap(void *old_address, size_t old_size,
  * Run a function in a thread that has an empty table of file descriptors of its
  * own, and return when the thread has gone.  Whatever opens a descriptor runs so.
  * No signal handler of the program's runs meanwhile in the caller, and in the
- * thread none but that of SIGSYS.
+ * thread none but that of SIGSYS.  Some signals that have none act at once.
  *
  * Returns 0, or an error number if the function has not been called.  A filter
  * (seccomp) that kills for a system call can end the thread in the midst of it.

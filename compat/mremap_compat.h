@@ -315,9 +315,12 @@ struct mremap_compat_report {
  * sandbox answers system calls, runs in that thread, without the process's
  * descriptors, and what it forks has the call's.  For the caller this means:
  *
- *   - Signals wait for the end of the call, those for this thread only.  A
- *     handler that then leaves by siglongjmp(3) takes the result from the
- *     caller; the memory is whole.
+ *   - Signals wait for the end of the call, those for this thread only; but
+ *     SIGHUP, SIGINT, SIGQUIT, SIGALRM, SIGTERM and SIGTSTP do not, where
+ *     they have no handler at its beginning (one set by another thread
+ *     meanwhile can run as that of SIGSYS does).  A handler that leaves by
+ *     siglongjmp(3) at the end takes the result from the caller; the memory
+ *     is whole.
  *   - A signal handler that makes such a call needs a stack of SIGSTKSZ bytes
  *     (on processors other than x86 and arm64, 16 KiB more).
  *   - Where no thread is to be had, there is NO_RESOURCES: RLIMIT_NPROC,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #define CHECK(what) do { \
 	if (!(what)) { \
@@ -62,11 +63,52 @@ static void look(void *argument)
 	sigemptyset(&blocked);
 	sigprocmask(SIG_BLOCK, NULL, &blocked);
 	seen.sigsys_blocked = sigismember(&blocked, SIGSYS);
-	seen.others_blocked = sigismember(&blocked, SIGTERM) &&
+	seen.others_blocked = sigismember(&blocked, SIGUSR1) &&
 			      sigismember(&blocked, SIGSEGV);
 	/* Left open: it goes with the thread. */
 	syscall(SYS_dup, mc_open("/", O_RDONLY | O_DIRECTORY));
 	errno = EDOM;
+}
+
+static volatile sig_atomic_t handled;
+
+static void handle(int sig)
+{
+	(void)sig;
+	handled = 1;
+}
+
+static void end_all(void *argument)
+{
+	sigset_t pending;
+
+	kill(getpid(), SIGTERM);
+	CHECK(!handled);
+	sigemptyset(&pending);
+	sigpending(&pending);
+	*(bool *)argument = sigismember(&pending, SIGTERM);
+}
+
+/* A signal ends the process at once, but a handler waits. */
+static void check_ending(void)
+{
+	bool was_pending = false;
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		mc_apart(end_all, &was_pending);
+		_exit(1);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+	CHECK(signal(SIGTERM, handle) != SIG_ERR);
+	CHECK(!mc_apart(end_all, &was_pending));
+	CHECK(handled && was_pending);
+	CHECK(signal(SIGTERM, SIG_DFL) != SIG_ERR);
 }
 
 int main(void)
@@ -74,6 +116,8 @@ int main(void)
 	const int files = open_files();
 	sigset_t before, after, set;
 	char pattern[256];
+
+	check_ending();
 
 	memset(pattern, 'p', sizeof(pattern));
 	sigemptyset(&set);

@@ -706,11 +706,14 @@ fi
 
 # --- limits -------------------------------------------------------------------
 
-both 'no descriptors' "$(if_kernel 0 3)" system TEST_NOFILE=3 "$doctor"
+both 'no descriptors' "$(if_kernel 0 3)" system TEST_NOFILE=0 "$doctor"
 want 'no descriptors' '*support.values(),' "('$kernel', 'unknown', 'unknown', 'supported')" \
 	'what needs one is unknown, the rest is not'
 want 'no descriptors' 'd["limits"]["RLIMIT_NOFILE"], d["sysctl"]["vm.max_map_count"], d["/dev/userfaultfd"]' \
-	"(3, None, 'unknown')" 'and so are settings'
+	"(0, None, 'unknown')" 'and so are settings'
+run 'all descriptors in use' '' system TEST_NOFILE=3 "$doctor"
+want 'all descriptors in use' '"unknown" in support.values()' False \
+	'the library needs none of the process'
 for n in 4 5 6; do
 	# shellcheck disable=SC2016 # for the other shell
 	run "$n descriptors" '' bash -c 'ulimit -n "$1"; shift; exec "$@"' - $n "$doctor"
