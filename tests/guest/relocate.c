@@ -70,6 +70,27 @@ START_TEST(merge_both)
 }
 END_TEST
 
+/* Neighbours of different anon_vmas: it can merge with one of them only. */
+START_TEST(merge_between_strangers)
+{
+	char *p = map_filled(arena + 32 * PAGE, 4 * PAGE, 2);
+	char *next = arena + 8 * PAGE, *away = arena + 64 * PAGE;
+
+	map_filled(arena, 4 * PAGE, 1);
+	map_filled(next, 4 * PAGE, 3);
+	move_to(p, 4 * PAGE, arena + 4 * PAGE, both_flags[_i]);
+	ck_assert_int_eq(mappings(arena, 12 * PAGE), 2);
+	ck_assert_int_eq(mappings(arena, 8 * PAGE), 1);
+	/* Moved out and back, the other one gets the anon_vma of both. */
+	move_to(next, 4 * PAGE, away, both_flags[_i]);
+	move_to(away, 4 * PAGE, next, both_flags[_i]);
+	ck_assert_int_eq(mappings(arena, 12 * PAGE), 1);
+	check_rmap(arena, 4 * PAGE, 1);
+	check_rmap(arena + 4 * PAGE, 4 * PAGE, 2);
+	check_rmap(next, 4 * PAGE, 3);
+}
+END_TEST
+
 START_TEST(merge_unfaulted_neighbours)
 {
 	char *p = map_filled(arena + 32 * PAGE, 4 * PAGE, 2);
@@ -809,6 +830,28 @@ START_TEST(dontunmap_part_next_to_itself)
 }
 END_TEST
 
+/* Each of several VMAs leaves an empty one behind; at the destination they are one. */
+START_TEST(dontunmap_several)
+{
+	char *p = arena + 64 * PAGE, *to = arena;
+
+	for (int i = 0; i < 3; i++) {
+		map_filled(arena + (128 + 32 * i) * PAGE, 4 * PAGE, i);
+		move_to(arena + (128 + 32 * i) * PAGE, 4 * PAGE, p + 4 * i * PAGE, 0);
+	}
+	ck_assert_int_eq(mappings(p, 12 * PAGE), 3);
+	move_to(p, 12 * PAGE, to, MREMAP_DONTUNMAP | both_flags[_i]);
+	ck_assert_int_eq(mappings(to, 12 * PAGE), 1);
+	ck_assert_int_ge(mappings(p, 12 * PAGE), 1);
+	ck_assert_uint_eq(count_pages(p, 12 * PAGE, PRESENT | SWAPPED), 0);
+	check_zero(p, 12 * PAGE);
+	fill(p, 12 * PAGE, 3);
+	check_rmap(p, 12 * PAGE, 3);
+	for (int i = 0; i < 3; i++)
+		check_rmap(to + 4 * i * PAGE, 4 * PAGE, i);
+}
+END_TEST
+
 /* The lock moves along, the empty source loses it. */
 START_TEST(dontunmap_locked)
 {
@@ -1134,6 +1177,7 @@ int main(void)
 	tcase_add_loop_test(tc, merge_previous, 0, 3);
 	tcase_add_loop_test(tc, merge_next, 0, 3);
 	tcase_add_loop_test(tc, merge_both, 0, 3);
+	tcase_add_loop_test(tc, merge_between_strangers, 0, 3);
 	tcase_add_test(tc, merge_unfaulted_neighbours);
 	tcase_add_test(tc, plain_does_not_merge);
 	tcase_add_test(tc, merge_later);
@@ -1180,6 +1224,7 @@ int main(void)
 	tcase_add_loop_test(tc, dontunmap, 0, 3);
 	tcase_add_loop_test(tc, dontunmap_next_to_itself, 0, 2);
 	tcase_add_test(tc, dontunmap_part_next_to_itself);
+	tcase_add_loop_test(tc, dontunmap_several, 0, 3);
 	tcase_add_loop_test(tc, dontunmap_locked, 0, 3);
 
 	tc = add_case(s, "counters");
