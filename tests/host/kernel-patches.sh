@@ -21,8 +21,8 @@ fi
 # Who submits a patch adds the Signed-off-by line; MAINTAINERS is for then too.
 # A tracepoint is laid out as all tracepoints are, which checkpatch does not know.
 for patch in "$top"/kernel/7.3/patches/*.patch "$top"/kernel/7.3/debug-patches/*.patch; do
-	[[ -e $patch ]] || continue
-	ignore=MISSING_SIGN_OFF,FILE_PATH_CHANGES
+	[[ -e $patch && $patch != */0000-cover-letter.patch ]] || continue
+	ignore=MISSING_SIGN_OFF,FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID
 	! grep -q '^+++ b/include/trace/' "$patch" || ignore+=,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
 	tap_run "checkpatch --strict ${patch#"$top"/kernel/}" env -C "$tree" perl scripts/checkpatch.pl \
 		--strict --terse --no-summary --ignore "$ignore" "$patch"
