@@ -6,8 +6,7 @@
 # patch says in its head
 #
 #   Kernel: patched|debug     what to build with the defect
-#   Test: PROGRAM CASE NAME   the test of tests/guest/PROGRAM that must fail, or of
-#                             tests/PROGRAM if there is a "/" in it
+#   Test: PROGRAM CASE NAME   the test of tests/guest/PROGRAM that must fail
 # or
 #   Storm: OPTIONS            "storm fuzz" with these must find a program that
 #                             fails, or something else wrong
@@ -59,8 +58,7 @@ for patch in "$top"/tests/defects/*.patch "$top"/tests/storm/mutants/*.patch; do
 	kernel=$(sed -n 's/^Kernel: //p' "$patch")
 	read -r program tcase test < <(sed -n 's/^Test: //p' "$patch") || :
 	if [[ $program ]]; then
-		[[ $program == */* ]] || program=guest/$program
-		command=("tests/$program")
+		command=("tests/guest/$program")
 		more=(--env "CK_RUN_CASE=$tcase")
 		what="$program $test"
 		finding="^not ok.*:$test: "
