@@ -713,7 +713,8 @@ static void *offline_thread(void *arg)
  */
 START_TEST(walked)
 {
-	const size_t len = 4 * HUGE, some = 16 * PAGE;
+	/* Page tables enough for a few tries before the pass is over */
+	const size_t len = (_i ? 4 : 24) * HUGE, some = 16 * PAGE;
 	char *p = BASE, *home = arena + 2 * HUGE, *to = DEST;
 	struct counters before;
 	pfn_text pfn;
