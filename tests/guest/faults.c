@@ -690,6 +690,7 @@ static void *offline_thread(void *arg)
 	char text[32];
 
 	(void)arg;
+	usleep(300000);
 	for (size_t i = 0; i < walked_pages.n && !walked_pages.over; i++) {
 		int tries = 0;
 
@@ -714,7 +715,7 @@ static void *offline_thread(void *arg)
 START_TEST(walked)
 {
 	/* Page tables enough for a few tries before the pass is over */
-	const size_t len = (_i ? 4 : 24) * HUGE, some = 16 * PAGE;
+	const size_t len = (_i ? 12 : 24) * HUGE, some = 16 * PAGE;
 	char *p = BASE, *home = arena + 2 * HUGE, *to = DEST;
 	struct counters before;
 	pfn_text pfn;
@@ -742,7 +743,8 @@ START_TEST(walked)
 		ck_assert_int_eq(smaps_kb(p, len, "AnonHugePages"), len >> 10);
 	walked_pages.n = ARRAY_SIZE(walked_pages.pfn);
 	for (size_t i = 0; i < walked_pages.n; i++)
-		walked_pages.pfn[i] = pfn_of(p + i / 2 * HUGE + (3 + i) * PAGE);
+		walked_pages.pfn[i] = pfn_of(p + i / (_i ? 1 : 2) * HUGE +
+					     (3 + i) * PAGE);
 	before = counters();
 
 	set_pause("200000");
@@ -759,7 +761,7 @@ START_TEST(walked)
 	ck_assert_int_eq(mappings(to - PAGE, len + PAGE), 1);
 	if (_i)
 		check(to, len, 1);
-	for (size_t i = 0; i < len / HUGE; i += _i ? 1 : 5)
+	for (size_t i = 0; i < len / HUGE; i += 5)
 		check_rmap_from(to + i * HUGE, some, 1, _i ? i * 512 : 0);
 	munmap(arena, ARENA);
 	for (size_t i = 0; i < walked_pages.n; i++) {
