@@ -666,6 +666,179 @@ START_TEST(failures_in_a_row)
 }
 END_TEST
 
+/* ---- others meanwhile ----------------------------------------------------------- */
+
+static void set_pause(const char *usecs)
+{
+	write_file("/sys/kernel/debug/fail_relocate/pause-usecs", usecs);
+}
+
+static struct {
+	unsigned long pfn[8];
+	size_t n;
+	volatile bool over;
+	volatile int done, failed;
+} walked_pages;
+
+/*
+ * Soft-offlines page after page, first the one that is switched first. That takes a walk
+ * of the reverse map, and no mmap lock. Others may hold on to a folio for a moment.
+ */
+static void *offline_thread(void *arg)
+{
+	int fd = open("/sys/devices/system/memory/soft_offline_page", O_WRONLY);
+	char text[32];
+
+	(void)arg;
+	usleep(300000);
+	for (size_t i = 0; i < walked_pages.n && !walked_pages.over; i++) {
+		int tries = 0;
+
+		snprintf(text, sizeof(text), "%#lx", walked_pages.pfn[i] * PAGE);
+		while (write(fd, text, strlen(text)) < 0 && ++tries < 3)
+			usleep(1000);
+		/* Only what was tried as long as the move went on tells something. */
+		if (walked_pages.over)
+			break;
+		walked_pages.failed += tries == 3;
+		walked_pages.done += tries < 3;
+	}
+	close(fd);
+	return NULL;
+}
+
+/*
+ * While the move goes on, a walk finds every folio: those that have their new place
+ * already, and the others. Small pages and huge ones; huge ones that move by two pages
+ * in terms of the page offset, to an anon_vma that they have already.
+ */
+START_TEST(walked)
+{
+	/* Page tables enough for a few tries before the pass is over */
+	const size_t len = (_i ? 12 : 24) * HUGE, some = 16 * PAGE;
+	char *p = BASE, *home = arena + 2 * HUGE, *to = DEST;
+	struct counters before;
+	pfn_text pfn;
+	pthread_t id;
+
+	if (_i < 2) {
+		map_at(p, len);
+		/* What it will merge with. */
+		map_filled(to - PAGE, PAGE, 77);
+	} else {
+		map_huge(home, HUGE + len, 77);
+		move_to(home + HUGE, len, p, 0);
+		to = home + HUGE + 2 * PAGE;
+		ck_assert_ptr_eq(sys_mremap(home, HUGE, HUGE + 2 * PAGE, 0, NULL), home);
+	}
+	if (_i == 1)
+		advise(to - PAGE, PAGE, SETTLED);
+	for (size_t i = 0; i < len / HUGE && !_i; i++)
+		fill_from(p + i * HUGE, some, 1, 0);
+	if (_i == 1)
+		fill_huge(p, len, 1);
+	if (_i == 2)
+		fill(p, len, 1);
+	if (_i)
+		ck_assert_int_eq(smaps_kb(p, len, "AnonHugePages"), len >> 10);
+	walked_pages.n = ARRAY_SIZE(walked_pages.pfn);
+	for (size_t i = 0; i < walked_pages.n; i++)
+		walked_pages.pfn[i] = pfn_of(p + i / (_i ? 1 : 2) * HUGE +
+					     (3 + i) * PAGE);
+	before = counters();
+
+	set_pause("200000");
+	assert_quietly(!pthread_create(&id, NULL, offline_thread, NULL));
+	move_to(p, len, to, MUST);
+	walked_pages.over = true;
+	pthread_join(id, NULL);
+	set_pause("0");
+
+	fprintf(stderr, "# walked %d: %d pages found meanwhile\n", _i, walked_pages.done);
+	ck_assert_int_eq(walked_pages.failed, 0);
+	ck_assert_int_gt(walked_pages.done, 0);
+	ck_assert_int_eq(counters().relocate, before.relocate + 1);
+	ck_assert_int_eq(mappings(to - PAGE, len + PAGE), 1);
+	if (_i)
+		check(to, len, 1);
+	for (size_t i = 0; i < len / HUGE; i += 5)
+		check_rmap_from(to + i * HUGE, some, 1, _i ? i * 512 : 0);
+	munmap(arena, ARENA);
+	for (size_t i = 0; i < walked_pages.n; i++) {
+		snprintf(pfn, sizeof(pfn), "%#lx", walked_pages.pfn[i]);
+		/* Fails for what has not been offlined. */
+		fail_nth_write("/sys/kernel/debug/hwpoison/unpoison-pfn", pfn);
+	}
+}
+END_TEST
+
+/* Makes a file huge again and again, in a process that does not wait for the mover. */
+static void run_collapse(int file, volatile int *collapsed)
+{
+	char *p = mmap(NULL, 4 * HUGE, RW, MAP_SHARED, file, 0);
+
+	p = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
+	if (mmap(p, 2 * HUGE, RW, MAP_SHARED | MAP_FIXED, file, 0) != p)
+		_exit(1);
+	for (;;) {
+		if (!madvise(p, 2 * HUGE, MADV_COLLAPSE))
+			++*collapsed;
+		for (size_t i = 0; i < 2; i++) {
+			fallocate(file, 3 /* FALLOC_FL_PUNCH_HOLE, KEEP_SIZE */,
+				  (off_t)(i * HUGE + 100 * PAGE), PAGE);
+			p[i * HUGE + 100 * PAGE] = 1;
+		}
+	}
+}
+
+/*
+ * A page table of a private file mapping may be removed if it has pages of the file
+ * only, for which the kernel looks at the anon_vma: there must always be one.
+ */
+START_TEST(collapsed)
+{
+	const size_t len = 2 * HUGE;
+	volatile int *count = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int file = memfd_create("file", 0), last;
+	char *p = BASE, *q = DEST;
+	pid_t pid;
+
+	ck_assert_int_eq(ftruncate(file, len), 0);
+	ck_assert_ptr_eq(mmap(p, len, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, 0), p);
+	fill(p, 16 * PAGE, 1);
+	fill(p + HUGE, 16 * PAGE, 2);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		munmap(arena, ARENA);
+		run_collapse(file, count);
+	}
+	while (!*count)
+		usleep(1000);
+	/* It shared the pages until it unmapped them. */
+	fill(p, 16 * PAGE, 1);
+	fill(p + HUGE, 16 * PAGE, 2);
+
+	last = *count;
+	set_pause("50000");
+	for (int i = 0; i < 30; i++) {
+		char *from = i & 1 ? q : p, *to = i & 1 ? p : q;
+
+		move_to(from, len, to, MUST);
+		check(to, 16 * PAGE, 1);
+		check(to + HUGE, 16 * PAGE, 2);
+	}
+	set_pause("0");
+	last = *count - last;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	fprintf(stderr, "# collapsed: %d times meanwhile\n", last);
+	ck_assert_int_gt(last, 10);
+	check_rmap(p, 16 * PAGE, 1);
+	check_rmap(p + HUGE, 16 * PAGE, 2);
+}
+END_TEST
+
 /* -------------------------------------------------------------------------- */
 
 int main(void)
@@ -680,6 +853,11 @@ int main(void)
 	tc = add_case(s, "in-a-row");
 	tcase_add_checked_fixture(tc, setup_faults, NULL);
 	tcase_add_test(tc, failures_in_a_row);
+
+	tc = add_case(s, "meanwhile");
+	tcase_add_checked_fixture(tc, setup_faults, NULL);
+	tcase_add_loop_test(tc, walked, 0, 3);
+	tcase_add_test(tc, collapsed);
 
 	if (access("/proc/thread-self/fail-nth", W_OK)) {
 		puts("1..0 # SKIP this kernel has no fault injection");

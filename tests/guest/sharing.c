@@ -115,6 +115,8 @@ START_TEST(fallback_one_page)
 	fill(p, 7 * PAGE, 2);
 	fill_from(p + 8 * PAGE, 8 * PAGE, 3, 8);
 	check_refused(p, LEN, TO, "shared");
+	/* Those before the obstacle have been switched, and back. */
+	check_migrates(p, LEN);
 	ck_assert_int_eq(munmap(TO, LEN), 0);
 	relocate(p, 7 * PAGE, TO);
 	relocate(p + 8 * PAGE, 8 * PAGE, TO + 40 * PAGE);
@@ -293,6 +295,7 @@ START_TEST(fallback_several)
 	check(TO, LEN, 99);
 	check(p, LEN, 1);
 	ck_assert_int_eq(mappings(p, LEN), 2);
+	check_migrates(p, LEN);
 	/* The first alone can. */
 	ck_assert_int_eq(munmap(TO, LEN), 0);
 	move_to(p, LEN / 2, TO, MUST);
