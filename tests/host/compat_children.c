@@ -451,12 +451,10 @@ static Suite *suite(void)
 	TCase *end = tcase_create("ends");
 
 	tcase_add_checked_fixture(made, setup, NULL);
-	tcase_set_timeout(made, 120);
 	tcase_add_loop_test(made, children, 0, 2 * CHILDREN);
 	suite_add_tcase(s, made);
 
 	tcase_add_checked_fixture(end, setup, NULL);
-	tcase_set_timeout(end, 120);
 	tcase_add_loop_test(end, ended, 0, 2 * (EVENTS - CHILDREN));
 	suite_add_tcase(s, end);
 	return s;
