@@ -119,6 +119,7 @@ for dir in "$top"/kernel/7.3/patches "$top"/glibc-patches/[0-9]* "$top"/man/patc
 	name=${dir#"$top"/}
 	case $name in
 	glibc-patches/*) name=glibc-${name#*/} ;;
+	kernel/*) name=kernel ;;
 	*) name=${name%/*} ;;
 	esac
 	if ! compgen -G "$dir/*.patch" >/dev/null; then

@@ -723,6 +723,17 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* After a move that failed, the reverse map finds the pages where they were. */
+static bool still_found(const struct step *move)
+{
+	const struct step s = {
+		.op = FIND, .proc = move->proc, .addr = move->addr, .len = move->len,
+	};
+
+	tell(0, s.proc, &s);
+	return wait_for(0, s.proc) && compare_found(&s);
+}
+
 /*
  * Begin a move, and if it is made to fail, again with the next point of failure.
  * A failure that it copes with hides the later ones: in other rounds it begins there.
@@ -746,7 +757,7 @@ static bool move_with_failures(const struct step *s)
 		if (r->err != ENOMEM && (r->err != EFAULT || !(s->b & MUST)))
 			return fail("failure %d: %s", n, strerror(r->err));
 		model_apply_failed(model, s, &at->seen);
-		if (!compare(s->proc))
+		if (!compare(s->proc) || !still_found(s))
 			return false;
 	}
 }
