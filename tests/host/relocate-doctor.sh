@@ -630,7 +630,7 @@ while IFS='|' read -r method filter wanted support reason; do
 	both "$name" "$wanted" env MREMAP_COMPAT_METHODS="$method" ./under "$filter" "$doctor"
 	want "$name" "support['$method'], reason['$method']" "('$support', '$reason')" 'support and reason'
 done <<'EOF2'
-copy|mremap/4=EINVAL|2|unsupported|not on this kernel (Linux 5.7 and later)
+copy|mremap/4=EINVAL|2|unsupported|not on this kernel (Linux 5.12 and later)
 copy|mremap/4=EPERM|2|not permitted|something, such as a seccomp filter, forbids it
 copy|mremap/4=ENOMEM|3|unknown|no memory, mappings or descriptors to find out with
 uffd-move|userfaultfd=EINVAL|2|unsupported|no UFFDIO_MOVE (Linux 6.8 and later)
