@@ -97,7 +97,7 @@ at_most "huge pages, congruent, $what" "$(figure relocate 2048 yes)" 2.6
 
 at_most "swapped-out pages, not congruent, $what" "$(figure relocate 0 no)" 88
 at_most "swapped-out pages, congruent, $what" "$(figure relocate 0 yes)" 42
-at_most 'one page by itself, instructions per call' "$(figure relocate 4 no 4096)" 12000
+at_most 'one page by itself, instructions per call' "$(figure relocate 4 no 4096)" 11450
 
 # Nothing to relocate.  What a child shares is seen only by looking at the pages, at the
 # first one here: that costs something, and is only shown.
