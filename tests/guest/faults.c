@@ -631,6 +631,45 @@ START_TEST(ksm_failure)
 END_TEST
 
 /*
+ * If the middle of a mapping has moved and cannot be unmapped where it was, it stays
+ * there, too, and is accounted for until it goes; memory that is not accounted is not.
+ */
+START_TEST(plain_source_stays)
+{
+	const size_t len = 256 * PAGE, part = 64 * PAGE;
+	char *p = BASE, *middle = BASE + part, *to = DEST;
+	bool injected = true;
+	int stayed = 0;
+
+	for (int n = 0; injected; n++) {
+		const long committed = file_number("/proc/meminfo", "Committed_AS");
+
+		ck_assert_ptr_eq(mmap(p, len, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+				      (_i ? MAP_NORESERVE : 0) | MAP_FIXED_NOREPLACE, -1, 0), p);
+		fill(p, len, 1);
+		if (n)
+			set_fail_nth(n);
+		if (sys_mremap(middle, part, part, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to) {
+			if (n)
+				injected = failed_nth();
+			stayed += mappings(middle, part) == 1;
+			check(to, part, 1);
+		} else {
+			ck_assert(failed_nth());
+			check(p, len, 1);
+		}
+		munmap(to, part);
+		munmap(p, len);
+		/* The first time there is a stack for another thread, too. */
+		if (n && file_number("/proc/meminfo", "Committed_AS") != committed)
+			ck_abort_msg("failure %d: %ld kB committed, not %ld", n,
+				     file_number("/proc/meminfo", "Committed_AS"), committed);
+	}
+	ck_assert_int_gt(stayed, 0);
+}
+END_TEST
+
+/*
  * What fail_relocate has fails at random, so also several times in a row: page tables
  * that cannot be had any more are waited for. With folios across page tables.
  */
@@ -849,6 +888,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup_faults, NULL);
 	tcase_add_loop_test(tc, every_failure, 0, ARRAY_SIZE(calls));
 	tcase_add_test(tc, ksm_failure);
+	tcase_add_loop_test(tc, plain_source_stays, 0, 2);
 
 	tc = add_case(s, "in-a-row");
 	tcase_add_checked_fixture(tc, setup_faults, NULL);
