@@ -9,6 +9,7 @@
 
 #include <setjmp.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 /* ---- flags --------------------------------------------------------------- */
@@ -1163,6 +1164,51 @@ START_TEST(accounting)
 }
 END_TEST
 
+/* ---- special mappings ------------------------------------------------------- */
+
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+
+/*
+ * Named, growing down, droppable: both halves change places, and are one mapping there,
+ * of the same kind.
+ */
+START_TEST(kinds_of_mapping)
+{
+	static const struct {
+		int flags;
+		const char *smaps;	/* Flags that name it. */
+	} kinds[] = {
+		{ ANON, "rd wr mr mw me ac " },
+		{ ANON | MAP_GROWSDOWN, "gd " },
+		{ MAP_ANONYMOUS | MAP_DROPPABLE, "dp " },
+	};
+	const size_t half = 16 * PAGE;
+	char *p = arena + 64 * PAGE, *to = arena + 256 * PAGE, flags[32];
+
+	ck_assert_ptr_eq(mmap(p, 2 * half, RW, kinds[_i].flags | MAP_FIXED_NOREPLACE, -1, 0), p);
+	if (!_i)
+		assert_quietly(!prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 2 * half, "some name"));
+	fill(p, half, 1);
+	fill(p + half, half, 2);
+	move_to(p, half, to + half, MUST);
+	move_to(p + half, half, to, MUST);
+	ck_assert_int_eq(mappings(to, 2 * half), 1);
+	check(to, half, 2);
+	check(to + half, half, 1);
+	if (!_i)
+		ck_assert_ptr_nonnull(strstr(read_file("/proc/self/maps"), "[anon:some name]"));
+	snprintf(flags, sizeof(flags), "%s", kinds[_i].smaps);
+	ck_assert_ptr_nonnull(strstr(read_file("/proc/self/smaps"), flags));
+	/* What can be dropped is, instead of being paged out. */
+	if (_i < 2)
+		check_rmap(to, half, 2);
+	else
+		check_migrates(to, 2 * half);
+}
+END_TEST
+
 /* -------------------------------------------------------------------------- */
 
 int main(void)
@@ -1185,6 +1231,8 @@ int main(void)
 	tcase_add_loop_test(tc, several_vmas_with_gap, 0, 3);
 	tcase_add_loop_test(tc, over_several_vmas, 0, 3);
 	tcase_add_loop_test(tc, sparse, 0, 2);
+
+	tcase_add_loop_test(tc, kinds_of_mapping, 0, 3);
 
 	tc = add_case(s, "itself");
 	tcase_add_test(tc, behind_itself);

@@ -728,6 +728,41 @@ START_TEST(ksm_in_part)
 }
 END_TEST
 
+/*
+ * Only a child lets KSM merge, and with its pages those that its parent still shares with
+ * it: they are KSM's in the parent, too, also when the child has gone.
+ */
+START_TEST(ksm_by_child)
+{
+	char *p = map_at(FROM, LEN), *to = TO;
+	struct child child;
+
+	for (size_t i = 0; i < LEN; i += PAGE)
+		memset(p + i, 1 + (int)(i / PAGE) % 2, PAGE);
+	if (child_start(&child)) {
+		advise(p, LEN, MADV_MERGEABLE);
+		ksm_merge(p, LEN, KPF_KSM);
+		child_wait(&child);
+		_exit(0);
+	}
+	for (long waited = 0; !count_flagged(p, LEN, KPF_KSM) && wait_more(&waited, 5000);)
+		;
+	ck_assert_uint_gt(count_flagged(p, LEN, KPF_KSM), 0);
+	check_falls_back(p, LEN, to, "shared");
+	check_same(to, LEN, 2);
+	child_end(&child);
+	ck_assert_uint_gt(count_flagged(to, LEN, KPF_KSM), 0);
+	check_falls_back(to, LEN, p, "shared");
+	check_same(p, LEN, 2);
+	/* With copies of its own it can be relocated. */
+	fill(p, LEN, 1);
+	munmap(to, LEN);
+	relocate(p, LEN, to);
+	check_rmap(to, LEN, 1);
+	write_file("/sys/kernel/mm/ksm/run", "2");
+}
+END_TEST
+
 /* KSM may use the zero page for what is all zeros, and counts how often. */
 START_TEST(ksm_zero_pages)
 {
@@ -912,6 +947,7 @@ int main(void)
 	tc = add_case(s, "ksm");
 	tcase_add_test(tc, ksm);
 	tcase_add_test(tc, ksm_in_part);
+	tcase_add_test(tc, ksm_by_child);
 	tcase_add_test(tc, ksm_zero_pages);
 	tcase_add_loop_test(tc, ksm_swapped, 0, 2);
 	tcase_add_loop_test(tc, ksm_swapped_in_a_row, 0, 2);

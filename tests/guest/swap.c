@@ -197,6 +197,50 @@ START_TEST(cached)
 }
 END_TEST
 
+struct reading {
+	char *from, *to;
+	size_t len;
+	volatile bool over;
+	volatile int done;
+};
+
+static void *will_need(void *arg)
+{
+	struct reading *r = arg;
+
+	/* Wherever it is just now */
+	while (!r->over)
+		r->done += !madvise(r->from, r->len, MADV_WILLNEED) +
+			   !madvise(r->to, r->len, MADV_WILLNEED);
+	return NULL;
+}
+
+/* Another thread has what is swapped out read while it moves back and forth. */
+START_TEST(read_meanwhile)
+{
+	const size_t len = 256 * PAGE;
+	struct reading r = {
+		.from = arena + 512 * PAGE, .to = arena + 4 * PAGE, .len = len,
+	};
+	const int rounds = kernel_is_slow() ? 20 : 100;
+	pthread_t id;
+
+	map_filled(r.from, len, 1);
+	assert_quietly(!pthread_create(&id, NULL, will_need, &r));
+	for (int i = 0; i < rounds; i++) {
+		advise(r.from, len, MADV_PAGEOUT);
+		move_to(r.from, len, r.to, MUST);
+		if (i % 4 == 3)
+			check(r.to, len, 1);
+		move_to(r.to, len, r.from, MUST);
+	}
+	r.over = true;
+	pthread_join(id, NULL);
+	ck_assert_int_gt(r.done, 0);
+	check_rmap(r.from, len, 1);
+}
+END_TEST
+
 /* Mapped pages, some in the cache too, swapped ones with and without folio. */
 START_TEST(cached_among_others)
 {
@@ -380,6 +424,7 @@ int main(void)
 	tcase_add_unchecked_fixture(tc, setup_swap, end_swap);
 	tcase_add_checked_fixture(tc, check_swap, NULL);
 	tcase_add_loop_test(tc, cached, 0, 2);
+	tcase_add_test(tc, read_meanwhile);
 	tcase_add_test(tc, cached_among_others);
 	tcase_add_test(tc, read_ahead);
 	tcase_add_loop_test(tc, cached_large, 0, 4);

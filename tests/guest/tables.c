@@ -211,6 +211,25 @@ START_TEST(small_full)
 }
 END_TEST
 
+/* Plain moves leave the soft-dirty bits of whole tables as they are, those of others not. */
+START_TEST(soft_dirty)
+{
+	size_t dirty[2];
+
+	for (int relocates = 0; relocates < 2; relocates++) {
+		char *p = map_small(_i), *to = TO(_i);
+
+		write_file("/proc/self/clear_refs", "4");
+		put(p, INNER, 1);
+		move_to(p, LEN, to, relocates ? MUST : 0);
+		dirty[relocates] = count_pages(to, LEN, PM_SOFT_DIRTY);
+		munmap(to, LEN);
+	}
+	ck_assert_uint_eq(dirty[1], dirty[0]);
+	ck_assert_uint_gt(dirty[1], 0);
+}
+END_TEST
+
 /* Single pages, and so many in a row that some page table is not there. */
 START_TEST(small_with_holes)
 {
@@ -944,6 +963,7 @@ int main(void)
 	TCase *tc = add_case(s, "small");
 
 	add_places(tc, small_full, 0, PLACES);
+	add_places(tc, soft_dirty, 0, PLACES);
 	add_places(tc, small_with_holes, 0, PLACES);
 	add_places(tc, small_and_zero_pages, 0, PLACES);
 	add_places(tc, small_and_guards, 0, PLACES);
