@@ -502,42 +502,6 @@ START_TEST(thp_lazily_freed)
 }
 END_TEST
 
-/*
- * While a plain move goes on, reclaim clears the entry of a huge page that was freed
- * lazily, and sets it again when it finds that the page was written to since.
- */
-START_TEST(plain_lazily_freed)
-{
-	char *p = arena + 16 * HUGE, *to = arena + 2 * HUGE;
-	int lost = 0;
-	pid_t pid;
-
-	enter_cgroup();
-	pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (!pid) {
-		int fd = open("/sys/fs/cgroup/reclaim/memory.reclaim", O_WRONLY);
-
-		for (;;)
-			(void)!write(fd, "2M", 2);
-	}
-	for (int i = 0; i < 400; i++) {
-		map_huge(p, HUGE, 1);
-		advise(p, HUGE, MADV_FREE);
-		p[0] = 2;
-		for (int j = 0; j < 10; j++) {
-			move_to(p, HUGE, to, 0);
-			move_to(to, HUGE, p, 0);
-		}
-		lost += p[0] != 2;
-		munmap(p, HUGE);
-	}
-	kill(pid, SIGKILL);
-	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-	ck_assert_int_eq(lost, 0);
-}
-END_TEST
-
 /* Whole to where it can stay, whole to elsewhere, and in part. */
 START_TEST(huge_zero_page)
 {
@@ -595,7 +559,6 @@ int main(void)
 	tcase_add_loop_test(tc, thp_pinned, 0, 2);
 	tcase_add_loop_test(tc, thp_locked, 0, 2);
 	tcase_add_loop_test(tc, thp_first_page_dropped, 0, 4);
-	tcase_add_test(tc, plain_lazily_freed);
 	tcase_add_loop_test(tc, thp_lazily_freed, 0, 2);
 	tcase_add_loop_test(tc, huge_zero_page, 0, 3);
 

@@ -752,12 +752,11 @@ START_TEST(ksm_by_child)
 	check_same(to, LEN, 2);
 	child_end(&child);
 	ck_assert_uint_gt(count_flagged(to, LEN, KPF_KSM), 0);
-	check_falls_back(to, LEN, p, "shared");
-	check_same(p, LEN, 2);
+	check_falls_back(to, LEN, THEN, "shared");
+	check_same(THEN, LEN, 2);
 	/* With copies of its own it can be relocated. */
-	fill(p, LEN, 1);
-	munmap(to, LEN);
-	relocate(p, LEN, to);
+	fill(THEN, LEN, 1);
+	relocate(THEN, LEN, to);
 	check_rmap(to, LEN, 1);
 	write_file("/sys/kernel/mm/ksm/run", "2");
 }
