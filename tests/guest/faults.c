@@ -888,6 +888,9 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup_faults, NULL);
 	tcase_add_loop_test(tc, every_failure, 0, ARRAY_SIZE(calls));
 	tcase_add_test(tc, ksm_failure);
+
+	tc = add_case(s, "plain");
+	tcase_add_checked_fixture(tc, setup_faults, NULL);
 	tcase_add_loop_test(tc, plain_source_stays, 0, 2);
 
 	tc = add_case(s, "in-a-row");
