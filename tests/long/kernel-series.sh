@@ -49,7 +49,7 @@ if ((${#patches[@]} == 0)); then
 	skip 'the series, patch by patch' 'no patches'
 	tap_end
 fi
-tap_run "${#patches[@]} patches apply" git am -q --no-gpg-sign --no-3way "${patches[@]}"
+tap_run "${#patches[@]} patches apply" git am -q --no-gpg-sign --no-3way --empty=drop "${patches[@]}"
 ((tap_failed == 0)) || tap_end
 # Those that change what is compiled here
 mapfile -t commits < <(git rev-list --reverse pristine..HEAD -- mm include arch '*Kconfig*')
@@ -177,11 +177,13 @@ for f in no-*.config; do try "${f%.config}" x86_64 "$last" "$base" "$f"; done
 
 # ---- the plain path -----------------------------------------------------------------
 
-# Addresses, and what is called by them, are left out.
+# Instructions and relocations, without what depends on where the function is.
 code_of() { # OBJECT FUNCTION
-	objdump -dr --no-show-raw-insn --disassemble="$2" "$1" |
-		sed -nE 's/^ +[0-9a-f]+:[[:space:]]+//p; s/^[[:space:]]+[0-9a-f]+: (R_X86_64_[^[:space:]]+[[:space:]]+[^+-]+).*/\1/p' |
-		sed -E 's/ [0-9a-f]+ <([^+>]*)(\+0x[0-9a-f]+)?>/ <\1>/; s/0x[0-9a-f]+\(%rip\)/(%rip)/; s/# .*//'
+	objdump -dr --no-show-raw-insn "$1" |
+		awk -v head="<$2>:" '/^$/ { inside = 0 } inside { sub(/^[^:]*:[[:space:]]*/, ""); print }
+			$2 == head { inside = 1 }' |
+		sed -E 's/\<[0-9a-f]+ (<[^>]*>)/\1/; s/([[:space:]]\.[^[:space:]]*)[+-]0x[0-9a-f]+$/\1/
+			s/[[:space:]]+/ /g'
 }
 plain() {
 	local obj=obj-x86_64 arch=x86_64 log=obj-log f file
