@@ -887,6 +887,9 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup_faults, NULL);
 	tcase_add_loop_test(tc, every_failure, 0, ARRAY_SIZE(calls));
+
+	tc = add_case(s, "ksm");
+	tcase_add_checked_fixture(tc, setup_faults, NULL);
 	tcase_add_test(tc, ksm_failure);
 
 	tc = add_case(s, "plain");
