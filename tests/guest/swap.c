@@ -2,7 +2,8 @@
 /*
  * Relocation of what is swapped out: without a folio in the swap cache, as zram
  * leaves it, and with one, as other devices do. For that swap is on a loop
- * device whose file no reclaim can touch.
+ * device whose file no reclaim can touch. And of what cannot be swapped out, when
+ * memory has run out.
  */
 #include "loop_swap.h"
 #include "relocate.h"
@@ -359,6 +360,105 @@ START_TEST(cached_large_partly_moved_away)
 }
 END_TEST
 
+/* The folio at p of 64 kB becomes one that is under writeback as a whole. */
+static void write_back_whole(char *p, unsigned int seed)
+{
+	const size_t size = 64 << 10;
+	long before;
+
+	for (int i = 0; i < 20; i++) {
+		fill_large(p, size, size, seed);
+		before = paged_out_whole(size);
+		advise(p, size, MADV_PAGEOUT);
+		if (paged_out_whole(size) > before)
+			return;
+		advise(p, size, MADV_DONTNEED);
+	}
+	ck_abort_msg("a folio of 64 kB is always split");
+}
+
+/* A range of small pages, then the half of a folio that cannot be split for now. */
+static void run_mover(bool mapped)
+{
+	const size_t size = 64 << 10;
+	char *p = arena + 16 * HUGE, *folio = p + size;
+
+	enter_cgroup();
+	map_at(p, 2 * size);
+	advise(p, 2 * size, SETTLED);
+	fill(p, size, 1);
+	write_back_whole(folio, 2);
+	if (mapped)
+		check(folio, size, 2);
+	move_to(p, size + size / 2, arena + 2 * HUGE, MUST);
+	_exit(0);
+}
+
+/* Is it asleep in mremap() so that no signal but SIGKILL wakes it? */
+static bool waits_in_mremap(pid_t pid)
+{
+	char path[64], call[16];
+	const char *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	snprintf(call, sizeof(call), "%d ", SYS_mremap);
+	if (strncmp(read_file(path), call, strlen(call)))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	state = strrchr(read_file(path), ')');
+	return state && state[2] == 'D';
+}
+
+#define CGROUP "/sys/fs/cgroup/reclaim/"
+
+/* Anonymous memory of the cgroup, swap included */
+static long cgroup_anon(void)
+{
+	return file_number(CGROUP "memory.stat", "anon") +
+	       file_number(CGROUP "memory.stat", "swapcached") +
+	       strtol(read_file(CGROUP "memory.swap.current"), NULL, 10);
+}
+
+/*
+ * Who waits for writeback that does not end can be killed. It ends before the writeback
+ * does; after that nothing is left of its memory.
+ */
+START_TEST(killed_in_writeback)
+{
+	long committed, waited = 0;
+	int status, fd;
+	pid_t pid;
+
+	stop_writing();
+	committed = file_number("/proc/meminfo", "Committed_AS");
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid)
+		run_mover(_i);
+	while (!waits_in_mremap(pid)) {
+		ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
+		ck_assert_msg(wait_more(&waited, 1000), "it does not wait in mremap()");
+	}
+	/* It is still there, and would be for ever. */
+	usleep(300000);
+	ck_assert(waits_in_mremap(pid));
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	ck_assert_int_eq(file_number("/proc/meminfo", "Committed_AS"), committed);
+	start_writing();
+
+	fd = open(CGROUP "memory.reclaim", O_WRONLY);
+	ck_assert_int_ge(fd, 0);
+	for (waited = 0; cgroup_anon(); ) {
+		(void)!write(fd, "4M swappiness=200", 17);
+		if (!wait_more(&waited, 1000))
+			ck_abort_msg("%ld bytes are left", cgroup_anon());
+	}
+	close(fd);
+}
+END_TEST
+
 /* swapoff brings all of it back to where it is now. */
 START_TEST(swapped_off)
 {
@@ -409,6 +509,130 @@ START_TEST(exclusive_marker_lost)
 }
 END_TEST
 
+/* ---- no memory ------------------------------------------------------------- */
+
+/* In a cgroup at its limit, without swap; who is in it cannot be killed for that. */
+struct limited {
+	volatile int turn;	/* Even: it is the parent's, who sets the limit. */
+	volatile int over, moved, refused;
+};
+
+#define LIMITED_LEN (3 * HUGE)
+
+static void their_turn(struct limited *l, int turn)
+{
+	long waited = 0;
+
+	l->turn = turn;
+	while (l->turn == turn)
+		if (!wait_more(&waited, 200))
+			ck_abort_msg("nobody answers in turn %d", turn);
+}
+
+/* Pages at the beginning and the end of each of three page tables */
+static void for_limited(char *p, void (*what)(char *, size_t, unsigned int))
+{
+	for (unsigned int i = 0; i < 3; i++) {
+		what(p + i * HUGE, 8 * PAGE, 2 * i + 1);
+		what(p + (i + 1) * HUGE - 8 * PAGE, 8 * PAGE, 2 * i + 2);
+	}
+}
+
+static void check_const(char *p, size_t len, unsigned int seed)
+{
+	check(p, len, seed);
+	check_migrates(p, len);
+}
+
+static void run_limited(struct limited *l, int flags)
+{
+	/* Not congruent: else page tables move as a whole, and take no memory. */
+	char *p = arena + 16 * HUGE, *to = arena + 80 * HUGE + 20 * PAGE, *res;
+	long committed = 0;
+	int err;
+
+	enter_cgroup();
+	write_file("/proc/self/oom_score_adj", "-1000");
+	for (int n = 0; !l->over; n++) {
+		const long now = file_number("/proc/meminfo", "Committed_AS");
+
+		/* Somebody's stack may have grown by some pages; the range has 6 MiB. */
+		if (n && labs(now - committed) > 256)
+			ck_abort_msg("round %d: %ld kB committed, not %ld", n, now, committed);
+		committed = n ? committed : now;
+		map_at(p, LIMITED_LEN);
+		advise(p, LIMITED_LEN, SETTLED);
+		for_limited(p, fill);
+		their_turn(l, 2);
+		res = sys_mremap(p, LIMITED_LEN, LIMITED_LEN,
+				 MREMAP_MAYMOVE | MREMAP_FIXED | flags, to);
+		err = errno;
+		their_turn(l, 4);
+		if (res == to) {
+			l->moved++;
+			ck_assert_int_eq(mappings(p, LIMITED_LEN), 0);
+			for_limited(to, check_const);
+		} else {
+			l->refused++;
+			if (err != ENOMEM)
+				ck_abort_msg("round %d: %s", n, strerror(err));
+			ck_assert_int_eq(mappings(to, LIMITED_LEN), 0);
+			for_limited(p, check_const);
+		}
+		munmap(arena, ARENA);
+	}
+	_exit(0);
+}
+
+/* So many pages more than there are now */
+static void limit_cgroup(long more)
+{
+	char text[32];
+
+	/* What the processors have a stock of goes back, as far as can be. */
+	write_file(CGROUP "memory.high", "0");
+	write_file(CGROUP "memory.high", "max");
+	snprintf(text, sizeof(text), "%ld", strtol(read_file(CGROUP "memory.current"), NULL, 10) +
+		 more * (long)PAGE);
+	write_file(CGROUP "memory.max", text);
+}
+
+/* Wherever memory runs out, a move fails or succeeds as a whole. */
+START_TEST(nobody_to_kill)
+{
+	static const int flags[] = { 0, RELOCATE, MUST };
+	struct limited *l = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+	pid_t pid;
+
+	l->turn = 0;
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid)
+		run_limited(l, flags[_i]);
+	for (int n = 0; n < 12; n++) {
+		long waited = 0;
+
+		while (l->turn != 2 && wait_more(&waited, 200))
+			ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
+		write_file(CGROUP "memory.swap.max", "0");
+		limit_cgroup(n);
+		l->over = n == 11;
+		l->turn = 3;
+		while (l->turn != 4 && wait_more(&waited, 200))
+			ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
+		write_file(CGROUP "memory.max", "max");
+		write_file(CGROUP "memory.swap.max", "max");
+		l->turn = 5;
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	fprintf(stderr, "# nobody to kill %d: %d moved, %d refused\n", _i, l->moved, l->refused);
+	ck_assert_int_gt(l->refused, 1);
+	ck_assert_int_gt(l->moved, 1);
+}
+END_TEST
+
 /* -------------------------------------------------------------------------- */
 
 int main(void)
@@ -431,12 +655,16 @@ int main(void)
 	tcase_add_loop_test(tc, cached_large_partly_mapped, 0, 2);
 	tcase_add_loop_test(tc, cached_large_partly_covered, 0, 4);
 	tcase_add_test(tc, cached_large_partly_moved_away);
+	tcase_add_loop_test(tc, killed_in_writeback, 0, 2);
 	tcase_add_test(tc, swapped_off);
 
 	tc = add_case(s, "stable-writes");
 	tcase_add_unchecked_fixture(tc, setup_stable_swap, end_swap);
 	tcase_add_checked_fixture(tc, check_swap, NULL);
 	tcase_add_loop_test(tc, exclusive_marker_lost, 0, 2);
+
+	tc = add_case(s, "no-memory");
+	tcase_add_loop_test(tc, nobody_to_kill, 0, 3);
 
 	return run_suite(s);
 }

@@ -500,7 +500,7 @@ static pid_t start_run(int number)
 	sigaction(SIGBUS, &sa, NULL);
 	/* Children that end are gone at once. */
 	signal(SIGCHLD, SIG_IGN);
-	interfere_inside();
+	interfere_inside(win_lo, win_hi);
 	process();
 	_exit(0);
 }

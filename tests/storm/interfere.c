@@ -9,10 +9,12 @@
 
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
@@ -29,6 +31,12 @@
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 #define KHUGEPAGED THP "khugepaged/"
 #define NUMA_SCAN DEBUG "sched/numa_balancing/"
+#define IDLE "/sys/kernel/mm/page_idle/bitmap"
+#define DAMON "/sys/kernel/mm/damon/admin/kdamonds/"
+#define LRU_GEN "/sys/kernel/mm/lru_gen/"
+#define ZSWAP "/sys/module/zswap/parameters/"
+#define NULLB "/sys/kernel/config/nullb/"
+#define SLOW_SWAP "/dev/storm"
 
 struct arena_users *users;
 
@@ -133,20 +141,74 @@ static uint64_t random_page(pid_t pid)
 
 /* ---- one thing, done again and again in a process; returns how much it did ------------- */
 
-static long do_pageout(void)
+#define AT_ONCE 64	/* pages */
+
+static long advise(pid_t pid, uint64_t from, int advice)
 {
-	const pid_t pid = victim();
 	int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	struct iovec iov = { .iov_base = (void *)random_page(pid), .iov_len = 64 * PAGE };
+	struct iovec iov = { .iov_base = (void *)from, .iov_len = AT_ONCE * PAGE };
 	long n;
 
 	if (fd < 0)
 		return 0;
-	/* MADV_PAGEOUT, now and then MADV_COLD, MADV_COLLAPSE */
-	n = syscall(440, fd, &iov, 1UL, (long []){ 21, 21, 21, 20, 25 }[random_number() % 5],
-		    0UL);
+	n = syscall(440 /* process_madvise */, fd, &iov, 1UL, (long)advice, 0UL);
 	close(fd);
-	return n > 0;
+	return n;
+}
+
+static long do_pageout(void)
+{
+	/* MADV_PAGEOUT, now and then MADV_COLD, MADV_COLLAPSE */
+	static const int advices[] = { 21, 21, 21, 20, 25 };
+	const pid_t pid = victim();
+
+	return advise(pid, random_page(pid), advices[random_number() % 5]) > 0;
+}
+
+static bool read_pagemap(pid_t pid, uint64_t from, uint64_t e[AT_ONCE])
+{
+	char path[64];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = pid ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return false;
+	ok = pread(fd, e, AT_ONCE * 8, (off_t)(from / PAGE * 8)) == AT_ONCE * 8;
+	close(fd);
+	return ok;
+}
+
+/* What is swapped out is read into the swap cache; @inside: by the process itself. */
+static long page_out_and_in(pid_t pid, bool inside)
+{
+	const uint64_t from = random_page(pid);
+	uint64_t e[AT_ONCE];
+	long out = 0, in;
+
+	if (inside)
+		madvise((void *)from, AT_ONCE * PAGE, 21);
+	else
+		advise(pid, from, 21);
+	if (!read_pagemap(pid, from, e))
+		return 0;
+	for (int i = 0; i < AT_ONCE; i++)
+		out += (long)(e[i] >> 62 & 1);
+	in = number_in("/proc/vmstat", "pswpin");
+	/* MADV_WILLNEED; it fails for a hole, having read what is before and after. */
+	if (inside)
+		madvise((void *)from, AT_ONCE * PAGE, 3);
+	else
+		advise(pid, from, 3);
+	in = number_in("/proc/vmstat", "pswpin") - in;
+	/* The programs read some, too. */
+	return in < out ? in : out;
+}
+
+static long do_willneed(void)
+{
+	return page_out_and_in(victim(), false);
 }
 
 static long do_reclaim(void)
@@ -255,6 +317,68 @@ static uint64_t victim_pfn(void)
 	return e >> 63 && !(e >> 61 & 1) ? e & ((1UL << 55) - 1) : 0;
 }
 
+/*
+ * Frames of anonymous pages that are present, of some process; those that are about to
+ * move come first. Returns how many.
+ */
+static size_t victim_pfns(uint64_t *pfn, size_t max)
+{
+	static uint64_t e[PAGES];
+	const pid_t pid = victim();
+	const uint64_t moving = users->moving;
+	const uint64_t from = outside ? random_page(pid) : ARENA;
+	const uint64_t first = !outside && moving ? (moving - ARENA) / PAGE : random_number();
+	char path[64];
+	size_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = pid ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return 0;
+	memset(e, 0, sizeof(e));
+	if (pread(fd, e, sizeof(e), (off_t)(from / PAGE * 8)) < 0)
+		max = 0;
+	close(fd);
+	for (uint64_t i = 0; i < PAGES && n < max; i++) {
+		const uint64_t this = e[(first + i) % PAGES];
+
+		if (this >> 63 && !(this >> 61 & 1))
+			pfn[n++] = this & ((1UL << 55) - 1);
+	}
+	return n;
+}
+
+/* A page is looked for by the reverse map, twice. Was it idle? */
+static bool is_idle(int fd, uint64_t pfn)
+{
+	const uint64_t bit = 1UL << pfn % 64;
+	uint64_t bits;
+
+	return pwrite(fd, &bit, 8, (off_t)(pfn / 64 * 8)) == 8 &&
+	       pread(fd, &bits, 8, (off_t)(pfn / 64 * 8)) == 8 && bits & bit;
+}
+
+/*
+ * Which pages there are is known by the mmap lock only, which a move holds, too: they
+ * are looked up before it, and looked for as long as it goes on.
+ */
+static long do_idle(void)
+{
+	const uint64_t moving = users->moving;
+	int fd = open(IDLE, O_RDWR | O_CLOEXEC);
+	uint64_t pfn[AT_ONCE];
+	const size_t pages = fd < 0 ? 0 : victim_pfns(pfn, AT_ONCE);
+	long n = 0;
+
+	do
+		for (size_t i = 0; i < pages; i++)
+			n += is_idle(fd, pfn[i]);
+	while (pages && moving && users->moving == moving && !users->pause);
+	close(fd);
+	return n;
+}
+
 static void unpoison(uint64_t pfn)
 {
 	char text[32];
@@ -347,6 +471,54 @@ static long do_pagemap(void)
 	return n > 0;
 }
 
+#define SCAN_PRESENT (1 << 3)	/* PAGE_IS_PRESENT */
+#define SCAN_WRITTEN (1 << 1)	/* PAGE_IS_WRITTEN: not write-protected */
+
+/* As <linux/fs.h> has it, if it is new enough. */
+struct scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t inverted, mask, anyof, wanted;
+};
+#define SCAN _IOWR('f', 16, struct scan)
+
+/* Returns how many pages are found, or else write-protected. */
+static long pagemap_scan(bool protect)
+{
+	struct { uint64_t start, end, categories; } found[256];
+	const pid_t pid = victim();
+	const uint64_t from = outside ? random_page(pid) : ARENA;
+	struct scan scan = {
+		.size = sizeof(scan), .flags = protect,	/* PM_SCAN_WP_MATCHING */
+		.start = from, .end = from + PAGES * PAGE,
+		.vec = (uintptr_t)found, .vec_len = ARRAY_SIZE(found),
+		.mask = SCAN_PRESENT | (protect ? SCAN_WRITTEN : 0), .wanted = SCAN_PRESENT,
+	};
+	char path[64];
+	long n, pages = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = pid ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return 0;
+	n = ioctl(fd, SCAN, &scan);
+	close(fd);
+	for (long i = 0; i < n; i++)
+		pages += (long)((found[i].end - found[i].start) / PAGE);
+	return pages;
+}
+
+static long do_pagemap_scan(void)
+{
+	return pagemap_scan(false);
+}
+
+/* Only in mappings that are registered with userfaultfd for that. */
+static long do_pagemap_wp(void)
+{
+	return pagemap_scan(true);
+}
+
 static long do_vm_readv(void)
 {
 	static char buf[16 * PAGE];
@@ -372,14 +544,17 @@ static long do_vm_readv(void)
 }
 
 static char swap_device[128];
+static const char *swap_used = swap_device;
 
 static bool has_swap(void)
 {
 	FILE *f = fopen("/proc/swaps", "r");
 	char line[256];
-	bool ok = f && fgets(line, sizeof(line), f) && fgets(line, sizeof(line), f) &&
-		  sscanf(line, "%127s", swap_device) == 1;
+	bool ok = false;
 
+	while (!ok && f && fgets(line, sizeof(line), f))
+		ok = *line == '/' && strncmp(line, SLOW_SWAP, strlen(SLOW_SWAP)) &&
+		     sscanf(line, "%127s", swap_device) == 1;
 	if (f)
 		fclose(f);
 	return ok;
@@ -391,9 +566,9 @@ static long do_swapoff(void)
 
 	if (!take_swap())
 		return 0;
-	ok = !swapoff(swap_device);
+	ok = !swapoff(swap_used);
 	if (ok)
-		while (swapon(swap_device, 0))
+		while (swapon(swap_used, 0))
 			usleep(1000);
 	give_swap_back();
 	usleep(20000);
@@ -412,6 +587,222 @@ static long do_split(void)
 	if (!pid || !from || !write_to(DEBUG "split_huge_pages", text))
 		return 0;
 	return number_in("/proc/vmstat", "thp_split_page") - before;
+}
+
+/* ---- DAMON: a kdamond for a moment ------------------------------------------------------ */
+
+/* While another is being changed, it is busy. */
+static bool damon_write(int which, const char *file, const char *text)
+{
+	char path[160];
+	long waited = 0;
+
+	snprintf(path, sizeof(path), DAMON "%d/%s", which, file);
+	while (!write_to(path, text))
+		if (errno != EBUSY || !wait_more(&waited, 1000))
+			return false;
+	return true;
+}
+
+static bool damon_number(int which, const char *file, uint64_t number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lu", number);
+	return damon_write(which, file, text);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Pages of a victim, each a region of its own; in order, as is asked for. */
+static bool damon_regions(int which)
+{
+	uint64_t pfn[16];
+	const size_t n = victim_pfns(pfn, ARRAY_SIZE(pfn));
+	size_t different = 0;
+	char file[100];
+	bool ok;
+
+	qsort(pfn, n, sizeof(pfn[0]), compare_numbers);
+	for (size_t i = 0; i < n; i++)
+		if (!different || pfn[different - 1] != pfn[i])
+			pfn[different++] = pfn[i];
+	ok = different && damon_number(which, "contexts/0/targets/0/regions/nr_regions", different);
+	for (size_t i = 0; ok && i < different; i++) {
+		snprintf(file, sizeof(file), "contexts/0/targets/0/regions/%zu/start", i);
+		ok = damon_number(which, file, pfn[i] * PAGE);
+		snprintf(file, sizeof(file), "contexts/0/targets/0/regions/%zu/end", i);
+		ok = ok && damon_number(which, file, (pfn[i] + 1) * PAGE);
+	}
+	return ok;
+}
+
+static bool damon_prepare(int which, bool physical, const char *action)
+{
+	static const struct { const char *file, *text; } set[] = {
+		{ "contexts/nr_contexts", "1" },
+		{ "contexts/0/monitoring_attrs/intervals/sample_us", "500" },
+		{ "contexts/0/monitoring_attrs/intervals/aggr_us", "5000" },
+		{ "contexts/0/monitoring_attrs/intervals/update_us", "20000" },
+		{ "contexts/0/monitoring_attrs/nr_regions/max", "200" },
+		{ "contexts/0/targets/nr_targets", "1" },
+		/* For all regions, whatever is known of them */
+		{ "contexts/0/schemes/nr_schemes", "1" },
+		{ "contexts/0/schemes/0/access_pattern/sz/max", "1000000000" },
+		{ "contexts/0/schemes/0/access_pattern/nr_accesses/max", "1000000000" },
+		{ "contexts/0/schemes/0/access_pattern/age/max", "1000000000" },
+	};
+	const pid_t pid = physical ? 1 : victim();
+	char path[160];
+	bool ok = pid;
+
+	/* As long as there is one, it has its settings, which take long. */
+	snprintf(path, sizeof(path), DAMON "%d/contexts/nr_contexts", which);
+	for (size_t i = number_in(path, "") ? ARRAY_SIZE(set) : 0; ok && i < ARRAY_SIZE(set); i++)
+		ok = damon_write(which, set[i].file, set[i].text);
+	ok = ok && damon_write(which, "contexts/0/operations", physical ? "paddr" : "vaddr");
+	ok = ok && (physical ? damon_regions(which) :
+		    damon_number(which, "contexts/0/targets/0/pid_target", (uint64_t)pid));
+	return ok && damon_write(which, "contexts/0/schemes/0/action", action);
+}
+
+static long damon_stat(int which, const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), DAMON "%d/contexts/0/schemes/0/stats/%s", which, name);
+	return number_in(path, "");
+}
+
+/*
+ * Let it have the scheme applied a few times, and go on while there is a move: that holds
+ * the mmap lock, so that another would not know what is there. Its figures are there then,
+ * if its victim is.
+ */
+static bool damon_run(int which, bool physical, const char *action)
+{
+	bool ok;
+
+	if (!damon_prepare(which, physical, action) || !damon_write(which, "state", "on"))
+		return false;
+	do {
+		usleep(50000);
+		ok = damon_write(which, "state", "update_schemes_stats");
+	} while (ok && !users->pause &&
+		 (users->moving || damon_stat(which, "nr_snapshots") < 10));
+	damon_write(which, "state", "off");
+	return ok;
+}
+
+/* A region with a hole counts as none that was paged out. */
+static long do_damon_vaddr(void)
+{
+	const long before = number_in("/proc/vmstat", "pswpout");
+	const bool ok = damon_run(0, false, "pageout");
+	const long out = number_in("/proc/vmstat", "pswpout") - before;
+	const long regions = ok ? damon_stat(0, "nr_tried") : 0;
+
+	return out < regions ? out : regions;
+}
+
+static long do_damon_paddr(void)
+{
+	/* What has been paged out is not looked for any more. */
+	const char *action = random_number() & 3 ? "lru_deprio" : "pageout";
+
+	return damon_run(1, true, action) ? damon_stat(1, "sz_applied") / (long)PAGE : 0;
+}
+
+static void set_damon(bool on)
+{
+	if (on && number_in(DAMON "nr_kdamonds", "") == 2)
+		return;
+	for (int i = 0; i < 2 && !on; i++)
+		damon_write(i, "state", "off");
+	write_to(DAMON "nr_kdamonds", on ? "2" : "0");
+}
+
+/* ---- the LRU lists of several generations ---------------------------------------------- */
+
+/* Of the nodes of our cgroup: the number of the cgroup, and the youngest generation. */
+static int read_lru_gen(uint64_t *memcg, unsigned long newest[8])
+{
+	FILE *f = fopen(DEBUG "lru_gen", "re");
+	char line[256], path[128];
+	bool ours = false;
+	int node = -1, nodes = 0;
+	unsigned long number;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "memcg %lu %127s", &number, path) == 2) {
+			ours = !strcmp(path, "/storm");
+			*memcg = ours ? number : *memcg;
+		} else if (sscanf(line, " node %d", &node) == 1) {
+			nodes += ours && node >= 0 && node < 8;
+		} else if (ours && node >= 0 && node < 8 && sscanf(line, " %lu", &number) == 1) {
+			newest[node] = number;
+		}
+	}
+	if (f)
+		fclose(f);
+	return nodes;
+}
+
+/* Entries of page tables that aging has seen, as long as the cgroup exists. */
+static long lru_gen_walked(void)
+{
+	FILE *f = fopen(DEBUG "lru_gen_full", "re");
+	char line[256], path[128];
+	unsigned long number, young;
+	bool ours = false;
+	long n = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "memcg %lu %127s", &number, path) == 2)
+			ours = !strcmp(path, "/storm");
+		else if (ours && sscanf(line, " %luT %luY", &number, &young) == 2)
+			n += (long)number;
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* A new generation, which takes a walk of page tables; then evict all but two. */
+static long do_lru_gen(void)
+{
+	static long walked_before = -1, evicted_before;
+	const bool first = walked_before < 0;
+	long walked, evicted;
+	unsigned long newest[8];
+	uint64_t memcg = 0;
+	char text[100];
+	const int nodes = read_lru_gen(&memcg, newest);
+
+	for (int i = 0; i < nodes; i++) {
+		snprintf(text, sizeof(text), "+ %lu %d %lu max 1", memcg, i, newest[i]);
+		write_to(DEBUG "lru_gen", text);
+		if (!newest[i])
+			continue;
+		snprintf(text, sizeof(text), "- %lu %d %lu max 64", memcg, i, newest[i] - 1);
+		write_to(DEBUG "lru_gen", text);
+	}
+	walked = lru_gen_walked() - walked_before;
+	evicted = number_in("/proc/vmstat", "pgsteal_proactive") - evicted_before;
+	walked_before += walked;
+	evicted_before += evicted;
+	/* To do only one of both is not enough. */
+	return !first && walked > 0 && evicted > 0 ? walked + evicted : 0;
+}
+
+static void set_lru_gen(bool on)
+{
+	write_to(LRU_GEN "enabled", on ? "7" : "0");
 }
 
 /* ---- in a thread of a program's first process -------------------------------------------- */
@@ -489,6 +880,97 @@ static long do_fork(void)
 	return pid > 0;
 }
 
+static long do_willneed_inside(void)
+{
+	return page_out_and_in(getpid(), true);
+}
+
+#define AREA 32		/* pages */
+
+/* The pages of the program that is executed. */
+static int inside_lo, inside_hi;
+
+static int open_uffd_move(void)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API, .features = 1 << 16 /* UFFD_FEATURE_MOVE */
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* Returns the number of pages that are moved. */
+static long uffd_move(int fd, uint64_t from, uint64_t to)
+{
+	struct uffdio_register reg = {
+		.range = { .start = to, .len = AREA * PAGE },
+		.mode = UFFDIO_REGISTER_MODE_WP,	/* Nobody ever waits. */
+	};
+	long n = 0;
+
+	if (ioctl(fd, UFFDIO_REGISTER, &reg))
+		return 0;
+	for (uint64_t i = 0; i < AREA; i++) {
+		struct { uint64_t dst, src, len, mode; int64_t moved; } move = {
+			.dst = to + i * PAGE, .src = from + i * PAGE, .len = PAGE,
+		};
+
+		/* Fails if it is pinned or being migrated. */
+		n += !ioctl(fd, _IOWR(0xaa, 5, move), &move);
+	}
+	ioctl(fd, UFFDIO_UNREGISTER, &reg.range);
+	return n;
+}
+
+/*
+ * Two areas, one below and one above the program's pages: what it maps there and they
+ * can share an anon_vma, or be one mapping. Each page is at one of both places then.
+ */
+static long do_uffd_move(void)
+{
+	static uint64_t areas[2], round;
+	static int fd = -1;
+	uint64_t from, to;
+	long n;
+
+	if (fd < 0) {
+		areas[0] = ADDR(inside_lo - AREA);
+		areas[1] = ADDR(inside_hi);
+		for (int i = 0; i < 2; i++)
+			mmap((void *)areas[i], AREA * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			     MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		fd = open_uffd_move();
+		if (fd < 0) {
+			sleep(1);
+			return 0;
+		}
+	}
+	from = areas[round & 1];
+	to = areas[++round & 1];
+	madvise((void *)to, AREA * PAGE, MADV_DONTNEED);
+	/* With an anon_vma, before it differs from its neighbour by being registered. */
+	*(volatile uint64_t *)to = 0;
+	madvise((void *)to, PAGE, MADV_DONTNEED);
+	for (uint64_t i = 0; i < AREA; i++)
+		*(volatile uint64_t *)(from + i * PAGE) = round * AREA + i;
+	n = uffd_move(fd, from, to);
+	for (uint64_t i = 0; i < AREA; i++) {
+		const uint64_t want = round * AREA + i;
+
+		if (*(volatile uint64_t *)(to + i * PAGE) != want &&
+		    *(volatile uint64_t *)(from + i * PAGE) != want) {
+			fprintf(stderr, "storm: UFFDIO_MOVE lost page %lu\n", i);
+			abort();
+		}
+	}
+	return n;
+}
+
 /* ---- parts of the kernel that are set to work ----------------------------------------------- */
 
 static long do_ksm(void)
@@ -538,6 +1020,89 @@ static void set_swappiness(bool on)
 	write_to("/proc/sys/vm/swappiness", on ? "200" : "60");
 }
 
+/* Page out; a small limit makes zswap write to swap what it has. */
+static long do_zswap(void)
+{
+	static long before = -1;
+	long now, more;
+
+	do_pageout();
+	if (!(random_number() & 15))
+		do_reclaim();
+	now = number_in("/proc/vmstat", "zswpwb");
+	more = before < 0 ? 0 : now - before;
+	before = now;
+	return more;
+}
+
+static void set_zswap(bool on)
+{
+	write_to(CGROUP "memory.zswap.max", on ? "65536" : "max");
+	write_to(ZSWAP "shrinker_enabled", on ? "Y" : "N");
+	write_to(ZSWAP "enabled", on ? "Y" : "N");
+}
+
+/* A null block device that keeps what is written, and is slow to say so. */
+static bool make_slow_swap(void)
+{
+	static const struct { const char *file, *text; } set[] = {
+		{ "size", "256" },		/* MiB */
+		{ "memory_backed", "1" },
+		{ "irqmode", "2" },		/* by a timer, */
+		{ "completion_nsec", "2000000" },
+		{ "power", "1" },
+	};
+	const uint32_t info[] = { 1, (256 << 20) / PAGE - 1, 0 };
+	char path[100];
+	bool ok = true;
+	int fd;
+
+	if (!access(SLOW_SWAP, F_OK))
+		return true;
+	mkdir(NULLB "storm", 0755);
+	for (size_t i = 0; ok && i < ARRAY_SIZE(set); i++) {
+		snprintf(path, sizeof(path), NULLB "storm/%s", set[i].file);
+		ok = write_to(path, set[i].text);
+	}
+	fd = ok ? open(SLOW_SWAP, O_WRONLY | O_CLOEXEC) : -1;
+	ok = fd >= 0 && pwrite(fd, info, sizeof(info), 1024) == sizeof(info) &&
+	     pwrite(fd, "SWAPSPACE2", 10, PAGE - 10) == 10;
+	close(fd);
+	return ok;
+}
+
+/* Page out; counts the pages written. The programs meet pages under writeback. */
+static long do_slow_swap(void)
+{
+	static long before = -1;
+	long now = 0, more;
+	FILE *f = fopen("/sys/block/storm/stat", "re");
+
+	do_pageout();
+	if (f) {
+		/* The seventh number: sectors that have been written */
+		(void)!fscanf(f, "%*d %*d %*d %*d %*d %*d %ld", &now);
+		fclose(f);
+	}
+	now /= (long)PAGE / 512;
+	more = before < 0 ? 0 : now - before;
+	before = now;
+	return more;
+}
+
+/* Alone: processors keep to a device that they have a share of. */
+static void set_slow_swap(bool on)
+{
+	if (on && make_slow_swap() && (!swapon(SLOW_SWAP, 0) || errno == EBUSY)) {
+		swapoff(swap_device);
+		swap_used = SLOW_SWAP;
+	} else {
+		swapon(swap_device, 0);
+		swapoff(SLOW_SWAP);
+		swap_used = swap_device;
+	}
+}
+
 static void set_ksm(bool on)
 {
 	write_to(KSM "sleep_millisecs", "0");
@@ -573,7 +1138,7 @@ static const struct {
 	const char *name;
 	long (*act)(void);
 	bool inside;			/* in the programs' processes */
-	bool seldom;			/* finds something, as few pages are huge */
+	bool seldom;			/* finds something: huge pages, watched ones */
 	const char *needs;		/* a file */
 	void (*set)(bool on);		/* the kernel does it, act() counts */
 } kinds[] = {
@@ -600,11 +1165,31 @@ static const struct {
 	{ .name = "io-uring", do_uring, .inside = true,
 	  .needs = "/proc/sys/kernel/io_uring_disabled" },
 	{ .name = "forks", do_fork, .inside = true, .needs = "/proc/self" },
+	{ .name = "uffd-move", do_uffd_move, .inside = true, .needs = "/dev/userfaultfd" },
+	{ .name = "willneed-inside", do_willneed_inside, .inside = true,
+	  .needs = "/proc/swaps" },
+	{ .name = "willneed", do_willneed, .needs = "/proc/swaps" },
+	{ .name = "idle", do_idle, .needs = IDLE },
+	{ .name = "damon-vaddr", do_damon_vaddr, .needs = DAMON "nr_kdamonds",
+	  .set = set_damon },
+	{ .name = "damon-paddr", do_damon_paddr, .needs = DAMON "nr_kdamonds",
+	  .set = set_damon },
+	{ .name = "lru-gen", do_lru_gen, .needs = LRU_GEN "enabled", .set = set_lru_gen },
+	{ .name = "slow-swap", do_slow_swap, .needs = NULLB "features", .set = set_slow_swap },
+	{ .name = "zswap", do_zswap, .needs = CGROUP "memory.zswap.max", .set = set_zswap },
 	{ .name = "readers", do_vm_readv, .needs = "/proc/self/mem" },
 	{ .name = "smaps", do_smaps, .needs = "/proc/self/smaps" },
 	{ .name = "pagemap", do_pagemap, .needs = "/proc/self/pagemap" },
+	{ .name = "pagemap-scan", do_pagemap_scan, .needs = "/proc/self/pagemap" },
+	{ .name = "pagemap-wp", do_pagemap_wp, .needs = "/proc/self/pagemap",
+	  .seldom = true },
 	{ .name = "swapoff", do_swapoff, .needs = "/proc/swaps" },
 };
+
+static bool takes_swap(long (*act)(void))
+{
+	return act == do_swapoff || act == do_slow_swap;
+}
 
 static bool chosen[ARRAY_SIZE(kinds)];
 static unsigned int nr_chosen;
@@ -716,10 +1301,12 @@ void interfere_begin(void)
 	state->programs++;
 }
 
-void interfere_inside(void)
+void interfere_inside(int lo, int hi)
 {
 	if (!on)
 		return;
+	inside_lo = lo;
+	inside_hi = hi;
 	let_ksm_merge();
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		pthread_t thread;
@@ -798,6 +1385,8 @@ void interfere_start(const char *names, bool others)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		nr_chosen += chosen[i];
 	make_cgroup();
+	if (access(NULLB, F_OK))
+		mount("none", "/sys/kernel/config", "configfs", 0, NULL);
 	if (!outside) {
 		enter_cgroup();
 	} else if (access(CGROUP "cgroup.procs", W_OK)) {
@@ -806,7 +1395,7 @@ void interfere_start(const char *names, bool others)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		missing[i] = access(kinds[i].needs, F_OK) ? kinds[i].needs :
-			     kinds[i].act == do_swapoff && !has_swap() ? "swap" : NULL;
+			     takes_swap(kinds[i].act) && !has_swap() ? "swap" : NULL;
 		if (!chosen[i] || missing[i])
 			continue;
 		if (kinds[i].set)
@@ -873,8 +1462,21 @@ void interfere_stop(void)
 		}
 		pids[i] = 0;
 	}
+	/* What was at work when it was to be turned off has its old setting, too. */
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (chosen[i] && !missing[i] && kinds[i].set)
+			kinds[i].set(false);
 	users->pause = false;
 	on = false;
+}
+
+/* Is there a kind that this kernel has? */
+bool interfere_can(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (chosen[i] && !missing[i])
+			return true;
+	return false;
 }
 
 /* Those that do something seldom are not waited for. */

@@ -238,6 +238,11 @@ static uint64_t batch(uint64_t seed, const char *kinds)
 	int failures = 0;
 
 	interfere_start(kinds, false);
+	if (kinds && !interfere_can()) {
+		interfere_stop();
+		interfere_report();
+		return seed;
+	}
 	while (failures < 3) {
 		struct outcome o;
 

@@ -242,6 +242,7 @@ void interfere_pause(bool pause);
 bool interfere_on(void);
 /* Do children come and go that share what our programs have? */
 bool interfere_forks(void);
+bool interfere_can(void);	/* the kernel has one of the kinds */
 bool interfere_did_all(void);	/* each has done something by now */
 void interfere_report(void);
 void interfere_list(FILE *f, bool others);
@@ -249,8 +250,11 @@ void interfere_list(FILE *f, bool others);
 void interfere_begin(void);
 /* A process is about to move pages, from @addr on; 0: it has. */
 void interfere_with_move(pid_t pid, uint64_t addr);
-/* In a process of a program: start the threads that interfere from within. */
-void interfere_inside(void);
+/*
+ * In a process of a program, which uses the pages from @lo to @hi: start the threads that
+ * interfere from within.
+ */
+void interfere_inside(int lo, int hi);
 /* Before a command is executed, in its process; and the end of all that are left of it. */
 void interfere_with_me(void);
 void interfere_kill(void);
