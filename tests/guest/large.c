@@ -6,6 +6,9 @@
 #include "relocate.h"
 #include "pin.h"
 
+#include <pthread.h>
+#include <sys/uio.h>
+
 /* Each test that comes in sizes runs with the first SIZES of these. */
 static const size_t sizes[] = { 16 << 10, 64 << 10, 1 << 20 };
 #define SIZES (kernel_is_slow() ? 2 : (int)ARRAY_SIZE(sizes))
@@ -489,6 +492,96 @@ START_TEST(thp_first_page_dropped)
 }
 END_TEST
 
+/* What is refused has not been split, unless it was looked at before the reason was. */
+START_TEST(thp_left_whole)
+{
+	const size_t len = 2 * HUGE - 16 * PAGE;
+	char *p = map_huge(arena + 16 * HUGE, 2 * HUGE, 1), *to = arena + 32 * HUGE + PAGE;
+	struct child child;
+
+	advise(p, HUGE, MADV_DONTNEED);
+	fill(p, PAGE, 1);
+	advise(p + HUGE, HUGE, MADV_DONTFORK);
+	if (child_start(&child)) {
+		child_wait(&child);
+		_exit(0);
+	}
+	advise(p + HUGE, HUGE, MADV_DOFORK);
+	ck_assert_int_eq(mappings(p, 2 * HUGE), 1);
+	assert_mremap_fails(EFAULT, p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MUST, to);
+	ck_assert_int_eq(smaps_kb(p, 2 * HUGE, "AnonHugePages"), HUGE >> 10);
+	child_end(&child);
+}
+END_TEST
+
+/* A pipe for each of many huge pages, which lets it go when a split has failed. */
+static struct {
+	int ends[16][2];
+	volatile bool over;
+	volatile size_t released;
+} pipes;
+
+static void *release_pipes(void *arg)
+{
+	long failed = vmstat("thp_split_page_failed");
+	char c[PAGE];
+
+	(void)arg;
+	while (!pipes.over) {
+		const long now = vmstat("thp_split_page_failed");
+
+		if (now != failed && pipes.released < ARRAY_SIZE(pipes.ends))
+			assert_quietly(read(pipes.ends[pipes.released++][0], c, PAGE) == PAGE);
+		failed = now;
+	}
+	return NULL;
+}
+
+/*
+ * Splits that fail for a moment, of more folios than there are tries for one. Should the
+ * other thread be too slow for one of them, all is tried again.
+ */
+START_TEST(many_held_for_a_moment)
+{
+	const size_t n = ARRAY_SIZE(pipes.ends);
+	char *p = arena, *to = arena + 40 * HUGE + PAGE, *rest = arena + 60 * HUGE;
+	void *res = MAP_FAILED;
+
+	for (size_t i = 0; i < n; i++)
+		assert_quietly(!pipe(pipes.ends[i]));
+	for (int round = 0; res != to && round < 30; round++) {
+		pthread_t id;
+		char c[PAGE];
+
+		map_huge(p, n * HUGE, 1);
+		for (size_t i = 0; i < n; i++) {
+			char *half = p + i * HUGE + HUGE / 2;
+			struct iovec iov = { .iov_base = p + i * HUGE, .iov_len = PAGE };
+
+			ck_assert_ptr_eq(sys_mremap(half, HUGE / 2, HUGE / 2, MREMAP_MAYMOVE |
+						    MREMAP_FIXED | MREMAP_DONTUNMAP,
+						    rest + i * HUGE), rest + i * HUGE);
+			assert_quietly(vmsplice(pipes.ends[i][1], &iov, 1, 0) == PAGE);
+		}
+		pipes.over = false;
+		pipes.released = 0;
+		assert_quietly(!pthread_create(&id, NULL, release_pipes, NULL));
+		usleep(20000);
+		res = sys_mremap(p, n * HUGE, n * HUGE, MREMAP_MAYMOVE | MREMAP_FIXED | MUST, to);
+		pipes.over = true;
+		pthread_join(id, NULL);
+		while (pipes.released < n)
+			assert_quietly(read(pipes.ends[pipes.released++][0], c, PAGE) == PAGE);
+		if (res != to)
+			munmap(p, n * HUGE);
+		munmap(rest, n * HUGE);
+	}
+	ck_assert_ptr_eq(res, to);
+	for (size_t i = 0; i < n; i++)
+		check_from(to + i * HUGE, HUGE / 2, 1, i * 512);
+}
+END_TEST
+
 /* Freed lazily, and partly in use again. */
 START_TEST(thp_lazily_freed)
 {
@@ -559,6 +652,8 @@ int main(void)
 	tcase_add_loop_test(tc, thp_pinned, 0, 2);
 	tcase_add_loop_test(tc, thp_locked, 0, 2);
 	tcase_add_loop_test(tc, thp_first_page_dropped, 0, 4);
+	tcase_add_test(tc, thp_left_whole);
+	tcase_add_test(tc, many_held_for_a_moment);
 	tcase_add_loop_test(tc, thp_lazily_freed, 0, 2);
 	tcase_add_loop_test(tc, huge_zero_page, 0, 3);
 

@@ -508,7 +508,7 @@ START_TEST(uffd_missing)
 	int fd = uffd_open(0);
 	struct monitor m;
 
-	map_at(to - PAGE, PAGE);
+	map_filled(to - PAGE, PAGE, 77);
 	advise(p + 6 * PAGE, 2 * PAGE, MADV_DONTNEED);
 	uffd_register(fd, p, 8 * PAGE, UFFDIO_REGISTER_MODE_MISSING);
 	monitor_start(&m, fd, 2);

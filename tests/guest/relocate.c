@@ -1209,6 +1209,36 @@ START_TEST(kinds_of_mapping)
 }
 END_TEST
 
+/* With another name it cannot merge yet, but when it has the same. */
+START_TEST(merges_when_renamed)
+{
+	const size_t len = 8 * PAGE;
+	char *p = map_filled(arena + 64 * PAGE, len, 1), *to = arena + 4 * PAGE;
+
+	map_filled(to - PAGE, PAGE, 77);
+	assert_quietly(!prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, len, "some name"));
+	move_to(p, len, to, MUST);
+	ck_assert_int_eq(mappings(to - PAGE, len + PAGE), 2);
+	assert_quietly(!prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, to, len, NULL));
+	ck_assert_int_eq(mappings(to - PAGE, len + PAGE), 1);
+	check_rmap(to, len, 1);
+}
+END_TEST
+
+/* What a move cuts off its source is gone, and no neighbour where it moves to. */
+START_TEST(shrinks_behind_itself)
+{
+	const size_t len = 16 * PAGE;
+	char *p = map_filled(arena + 64 * PAGE, 2 * len, 1), *to = p + 2 * len;
+
+	map_filled(to + len, PAGE, 77);
+	ck_assert_ptr_eq(sys_mremap(p, 2 * len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MUST, to), to);
+	ck_assert_int_eq(mappings(p, 2 * len), 0);
+	ck_assert_int_eq(mappings(to, len + PAGE), 1);
+	check_rmap(to, len, 1);
+}
+END_TEST
+
 /* -------------------------------------------------------------------------- */
 
 int main(void)
@@ -1233,6 +1263,8 @@ int main(void)
 	tcase_add_loop_test(tc, sparse, 0, 2);
 
 	tcase_add_loop_test(tc, kinds_of_mapping, 0, 3);
+	tcase_add_test(tc, merges_when_renamed);
+	tcase_add_test(tc, shrinks_behind_itself);
 
 	tc = add_case(s, "itself");
 	tcase_add_test(tc, behind_itself);
