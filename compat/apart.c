@@ -42,9 +42,6 @@
 #endif
 #define FUTEX_WAIT 0
 
-/* What rt_sigprocmask(2) takes for the size of a set */
-#define SIGNALS_SIZE (_NSIG / 8)
-
 /* Those of an ordinary thread: emulators know no others, nor do sandboxes. */
 #define THREAD_FLAGS \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | \
@@ -57,13 +54,37 @@ struct apart {
 	sigset_t signals;	/* blocked by the caller */
 	int tid;		/* the kernel sets it to 0 at the thread's end */
 	int err;
+	bool finished;		/* a filter has not ended it */
 };
 
 /*
- * What the thread runs. SIGSYS is how some sandboxes answer a system call; were it
- * blocked, it would kill. Signals without a handler can be let act at once.
+ * AddressSanitizer marks what is around variables of the stack, and functions that
+ * do not return leave their marks, on a stack that is the caller's.
  */
-static void begin(struct apart *apart)
+#if defined(__has_feature)
+# if __has_feature(address_sanitizer)
+#  define ADDRESS_SANITIZER 1
+# endif
+#elif defined(__SANITIZE_ADDRESS__)
+# define ADDRESS_SANITIZER 1
+#endif
+#ifdef ADDRESS_SANITIZER
+void __asan_unpoison_memory_region(void const volatile *start, size_t size);
+
+__attribute__((noinline)) static void clear_marks(void)
+{
+	const size_t depth = 65536;
+	char *here = __builtin_frame_address(0);
+
+	__asan_unpoison_memory_region(here - depth, depth);
+}
+#else
+static void clear_marks(void)
+{
+}
+#endif
+
+void mc_unblock_some(const sigset_t *signals)
 {
 	/* By which somebody or a timer ends or stops a program that hangs */
 	static const int ending[] = {
@@ -73,26 +94,33 @@ static void begin(struct apart *apart)
 	sigset_t here;
 
 	sigemptyset(&here);
-	if (!sigismember(&apart->signals, SIGSYS))
+	if (!sigismember(signals, SIGSYS))
 		sigaddset(&here, SIGSYS);
 	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
-		if (!sigismember(&apart->signals, ending[i]) &&
+		if (!sigismember(signals, ending[i]) &&
 		    !sigaction(ending[i], NULL, &action) &&
 		    action.sa_handler == SIG_DFL)
 			sigaddset(&here, ending[i]);
 	syscall(SYS_rt_sigprocmask, (long)SIG_UNBLOCK, &here, NULL,
 		(long)SIGNALS_SIZE);
-	/*
-	 * A new table, with nothing in it. The process's descriptors are not
-	 * touched, and none is closed that somebody could wait for.
-	 */
-	if (syscall(SYS_close_range, 0UL, (unsigned long)~0U,
-		    (long)CLOSE_RANGE_UNSHARE)) {
-		apart->err = errno == EINVAL ? ENOSYS : errno;
-		return;
-	}
-	apart->err = 0;
-	apart->function(apart->argument);
+}
+
+int mc_own_table(void)
+{
+	if (!syscall(SYS_close_range, 0UL, (unsigned long)~0U,
+		     (long)CLOSE_RANGE_UNSHARE))
+		return 0;
+	return errno == EINVAL ? ENOSYS : errno;
+}
+
+/* What the thread runs. */
+static void begin(struct apart *apart)
+{
+	mc_unblock_some(&apart->signals);
+	apart->err = mc_own_table();
+	if (!apart->err)
+		apart->function(apart->argument);
+	apart->finished = true;
 }
 
 /*
@@ -280,13 +308,7 @@ static long run_thread(struct apart *apart)
 
 #endif
 
-/*
- * It has left the memory, but until it is gone the process is not what the caller
- * thinks that it is: unshare(CLONE_NEWUSER) fails where there is another thread.
- * That takes microseconds; but if a tracer has to take note first, or it runs at
- * a lower priority, not for ever.
- */
-static void wait_until_gone(long tid)
+void mc_wait_until_gone(long tid)
 {
 	const long pid = syscall(SYS_getpid);
 
@@ -320,7 +342,9 @@ int mc_apart(void (*function)(void *argument), void *argument)
 		return errno;
 	tid = run_thread(&apart);
 	if (tid > 0)
-		wait_until_gone(tid);
+		mc_wait_until_gone(tid);
+	if (!apart.finished)
+		clear_marks();
 	syscall(SYS_rt_sigprocmask, (long)SIG_SETMASK, &apart.signals, NULL,
 		(long)SIGNALS_SIZE);
 	/* No threads in this process, as after unshare(CLONE_NEWPID) */

@@ -28,18 +28,17 @@
 #include "internal.h"
 #include "maps.h"
 
+#include <limits.h>
 #include <sched.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* ---- interfaces that older headers lack ---------------------------------- */
 
 #ifndef SYS_userfaultfd
 # error "no userfaultfd"
-#endif
-#ifndef MADV_COLD
-# define MADV_COLD 20
 #endif
 #ifndef MADV_POPULATE_WRITE
 # define MADV_POPULATE_WRITE 23
@@ -81,6 +80,22 @@ struct uffd_move {
 #define UFFD_IOCTL_MOVE _IOWR(0xAA, 0x05, struct uffd_move)
 #define UFFD_IOCTL_NEW _IO(0xAA, 0x00)		/* of /dev/userfaultfd */
 
+/* As linux/fs.h of Linux 6.7, which has PAGEMAP_SCAN, an ioctl of pagemap. */
+struct page_region {
+	uint64_t start, end, categories;
+};
+
+struct pm_scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask;
+	uint64_t return_mask;
+};
+
+#define PM_SCAN_IOCTL _IOWR('f', 16, struct pm_scan_arg)
+#define PM_PRESENT ((uint64_t)1 << 3)
+#define PM_SWAPPED ((uint64_t)1 << 4)	/* also whatever else is in a page table */
+#define PM_PFNZERO ((uint64_t)1 << 5)
+
 /* /proc/PID/pagemap */
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63)
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
@@ -94,6 +109,12 @@ struct uffd_move {
 
 /* Whole page tables and huge pages move at once between places alike. */
 #define PLACE_ALIGN ((size_t)2 << 20)
+
+/*
+ * UFFDIO_MOVE goes page by page through a hole, and makes page tables for it. A
+ * hole of so many pages is left out, at the price of one more system call.
+ */
+#define HOLE_PAGES 16
 
 struct job {
 	const struct mc_move *move;
@@ -111,6 +132,8 @@ struct job {
 		size_t size;
 	} guard[3];
 	int fd;			/* UFFD_MOVE: userfaultfd; -1: none */
+	int kept;		/* that of a handle; -1: none */
+	int pagemap;		/* of /proc/thread-self; -1: none */
 	enum mremap_compat_method method;
 	bool begun;		/* to move pages (UFFD_MOVE) */
 	/* NOT_TRIED until the move has been made or undone */
@@ -142,7 +165,7 @@ static enum mremap_compat_reason reason_of(int err)
 	}
 }
 
-/* ---- copying -------------------------------------------------------------- */
+/* ---- which pages exist ----------------------------------------------------- */
 
 /*
  * pread(2); on 32 bits its system call has as many forms as there are processors,
@@ -156,54 +179,182 @@ static long read_at(int fd, void *to, size_t size, uint64_t offset)
 		       (unsigned long)(offset >> 32));
 }
 
+/* On a signal handler's stack, too: no larger. */
+#define REGIONS 16
+#define ENTRIES 128
+
+/*
+ * A walk through the pages that exist: what PAGEMAP_SCAN found and is still to be
+ * told, or where the kernel lacks it, entries of pagemap. The one takes as long as
+ * there are page tables, the other as there are addresses.
+ */
+struct walk {
+	int pagemap;
+	uintptr_t at, end;	/* is still to be looked at */
+	bool entries;		/* no PAGEMAP_SCAN */
+	bool swapped;		/* leave out what is present */
+	size_t next, count;	/* of those below */
+	uintptr_t base;		/* address of the first entry */
+	union {
+		struct page_region region[REGIONS];
+		uint64_t entry[ENTRIES];
+	} found;
+};
+
+static struct walk start_walk(int pagemap, char *start, size_t size)
+{
+	return (struct walk){
+		.pagemap = pagemap, .at = (uintptr_t)start,
+		.end = (uintptr_t)start + size,
+	};
+}
+
+/* Looks further. Returns false, with errno, if it cannot. */
+static bool scan_regions(struct walk *w)
+{
+	struct pm_scan_arg scan = {
+		.size = sizeof(scan), .start = w->at, .end = w->end,
+		.vec = (uintptr_t)w->found.region, .vec_len = REGIONS,
+		.category_inverted = PM_PFNZERO, .category_mask = PM_PFNZERO,
+		.category_anyof_mask = w->swapped ? PM_SWAPPED :
+				       PM_PRESENT | PM_SWAPPED,
+		/* One that no page has: all are alike. */
+		.return_mask = PM_PFNZERO,
+	};
+	const int count = mc_ioctl(w->pagemap, PM_SCAN_IOCTL, &scan);
+
+	if (count < 0 || count > REGIONS || scan.walk_end <= w->at)
+		return false;
+	w->at = (uintptr_t)scan.walk_end;
+	w->next = 0;
+	w->count = (size_t)count;
+	return true;
+}
+
+static bool read_entries(struct walk *w)
+{
+	const size_t page = mc_page_size(), size = sizeof(*w->found.entry);
+	size_t n = (w->end - w->at) / page;
+	long got;
+
+	if (n > ENTRIES)
+		n = ENTRIES;
+	got = read_at(w->pagemap, w->found.entry, n * size,
+		      (uint64_t)(w->at / page) * size);
+	if (got != (long)(n * size)) {
+		errno = got < 0 ? errno : EIO;
+		return false;
+	}
+	w->base = w->at;
+	w->at += n * page;
+	w->next = 0;
+	w->count = n;
+	return true;
+}
+
+static bool entry_exists(const struct walk *w, size_t i)
+{
+	return w->found.entry[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+}
+
+/*
+ * The next pages that exist and are not known to be that of zeros, which a hole
+ * reads like. Returns 1; 0 if there are no more; or -1 with errno.
+ */
+static int next_run(struct walk *w, char **start, size_t *size)
+{
+	const size_t page = mc_page_size();
+	size_t first;
+
+	for (;;) {
+		if (w->next == w->count) {
+			if (w->at >= w->end)
+				return 0;
+			if (!w->entries && !scan_regions(w))
+				w->entries = true;
+			if (w->entries && !read_entries(w))
+				return -1;
+			continue;
+		}
+		first = w->next++;
+		if (!w->entries) {
+			const struct page_region *r = &w->found.region[first];
+
+			*start = (char *)(uintptr_t)r->start;
+			*size = (size_t)(r->end - r->start);
+			return 1;
+		}
+		if (!entry_exists(w, first))
+			continue;
+		while (w->next < w->count && entry_exists(w, w->next))
+			w->next++;
+		*start = (char *)(w->base + first * page);
+		*size = (w->next - first) * page;
+		return 1;
+	}
+}
+
+/*
+ * Whether there are guard pages (MADV_GUARD_INSTALL, Linux 6.13), which no method
+ * here can move. Found out by the move itself it would be late: the mark of having
+ * such pages, which never goes (since Linux 6.18), would pass from the shell to the
+ * target's neighbours. PAGEMAP_SCAN takes them for swapped; pagemap knows better
+ * (since 6.15). Where neither can tell, the move fails on its way.
+ */
+static bool has_guard(int pagemap, char *start, size_t size)
+{
+	struct walk swapped = start_walk(pagemap, start, size);
+	char *run;
+	size_t n;
+
+	swapped.swapped = true;
+	if (!scan_regions(&swapped))
+		return false;
+	while (!swapped.entries && next_run(&swapped, &run, &n) > 0) {
+		struct walk walk = start_walk(pagemap, run, n);
+
+		while (walk.at < walk.end && read_entries(&walk))
+			for (size_t i = 0; i < walk.count; i++)
+				if (walk.found.entry[i] & PAGEMAP_GUARD)
+					return true;
+	}
+	return false;
+}
+
+/* ---- copying -------------------------------------------------------------- */
+
 /*
  * Copy the pages that exist from one place to another, of size bytes. Reads by
  * way of /proc/thread-self/mem, where a guard page or a broken one is an error
  * and no signal. Returns 0 or an error number.
  */
-static int copy_pages(char *to, const char *from, size_t size)
+static int copy_pages(int pagemap, char *to, char *from, size_t size)
 {
-	const size_t page = mc_page_size();
-	int memory, pagemap, err = 0;
-	uint64_t entries[64];
+	struct walk walk = start_walk(pagemap, from, size);
+	int memory, found, err = 0;
+	bool checked = false;
+	char *run, byte;
+	size_t n;
 
 	memory = mc_open("/proc/thread-self/mem", O_RDONLY);
 	if (memory < 0)
 		return errno;
-	pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
-	if (pagemap < 0)
-		err = errno;
-
-	for (size_t done = 0; done < size && !err; ) {
-		size_t n = (size - done) / page, run;
-		long got;
-
-		if (n > sizeof(entries) / sizeof(*entries))
-			n = sizeof(entries) / sizeof(*entries);
-		got = read_at(pagemap, entries, n * sizeof(*entries),
-			      (uint64_t)((uintptr_t)(from + done) / page) *
-			      sizeof(*entries));
-		if (got != (long)(n * sizeof(*entries))) {
-			err = got < 0 ? errno : EIO;
-			break;
-		}
-		for (size_t i = 0; i < n; i++)
-			if (entries[i] & PAGEMAP_GUARD)
-				err = EIO;
-		for (size_t i = 0; i < n && !err; i += run ? run : 1) {
-			const size_t at = done + i * page;
-
-			for (run = 0; i + run < n && (entries[i + run] &
-			     (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)); run++)
-				;
-			if (run && read_at(memory, to + at, run * page,
-					   (uintptr_t)(from + at)) !=
-			    (long)(run * page))
-				err = EIO;
-		}
-		done += n * page;
+	while (!err && (found = next_run(&walk, &run, &n))) {
+		if (found < 0)
+			err = errno;
+		/*
+		 * A userfaultfd of the program's can have followed the moves. Then
+		 * each write to the target would wait for an answer that perhaps
+		 * nobody gives; but this way does not wait for one, it fails.
+		 */
+		else if (!checked && read_at(memory, &byte, 1, (uintptr_t)to +
+					     (uintptr_t)(run - from)) != 1)
+			err = EINVAL;
+		else if (read_at(memory, to + (run - from), n,
+				 (uintptr_t)run) != (long)n)
+			err = EIO;
+		checked = true;
 	}
-	mc_close(pagemap);
 	mc_close(memory);
 	return err;
 }
@@ -240,12 +391,12 @@ static void uffd_unregister(int fd, char *start, size_t size)
 	mc_ioctl(fd, UFFD_IOCTL_UNREGISTER, &range);
 }
 
-/* Sets job->fd, or returns why not. */
-static enum mremap_compat_reason uffd_open(struct job *job)
+enum mremap_compat_reason mc_uffd_open(int *result)
 {
 	struct uffd_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
 	int fd, err;
 
+	*result = -1;
 	fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK |
 						  UFFD_USER_MODE_ONLY));
 	if (fd < 0) {
@@ -276,8 +427,55 @@ static enum mremap_compat_reason uffd_open(struct job *job)
 		return err == EINVAL ? MREMAP_COMPAT_NOT_SUPPORTED :
 				       reason_of(err);
 	}
-	job->fd = fd;
+	*result = fd;
 	return MREMAP_COMPAT_USED;
+}
+
+/*
+ * What closing took the last time, by the measure of the table of costs: its ratio
+ * to what all the rest took, which is in the table. 0: not known.
+ */
+static atomic_uint closing_cost;
+
+static uint64_t processor_time(void)
+{
+	struct timespec t;
+
+	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t))
+		return 0;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void uffd_close(int fd, uint64_t begin, size_t size)
+{
+	const uint64_t middle = processor_time();
+	uint64_t closing, most;
+
+	mc_close(fd);
+	closing = processor_time() - middle;
+	if (middle <= begin)
+		return;
+	closing = closing * mc_cost_of_move(size) / (middle - begin);
+	/* Not all at once: this call may have been interrupted. */
+	most = 4 * (uint64_t)mc_closing_cost() + 10000;
+	if (closing > most)
+		closing = most;
+	atomic_store_explicit(&closing_cost, closing < UINT_MAX ?
+			      (unsigned int)closing : UINT_MAX,
+			      memory_order_relaxed);
+}
+
+unsigned int mc_closing_cost(void)
+{
+	return atomic_load_explicit(&closing_cost, memory_order_relaxed);
+}
+
+void mc_doubt_closing_cost(void)
+{
+	const unsigned int cost = mc_closing_cost();
+
+	atomic_store_explicit(&closing_cost, cost - cost / 1024 - !!cost,
+			      memory_order_relaxed);
 }
 
 /*
@@ -329,6 +527,44 @@ static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
 	return 0;
 }
 
+/*
+ * UFFDIO_MOVE of what exists in size bytes. *done: nothing behind it has moved.
+ * Returns 0 or an error number.
+ */
+static int move_existing(const struct job *job, char *to, char *from,
+			 size_t size, size_t *done)
+{
+	struct walk walk = start_walk(job->pagemap, from, size);
+	size_t begin = 0, end = 0, moved, n;
+	int found, err;
+	char *run;
+
+	*done = 0;
+	do {
+		/* Within so few page tables it need not be known. */
+		found = size > PLACE_ALIGN ? next_run(&walk, &run, &n) : -1;
+		if (found < 0) {
+			end = size;	/* all the rest */
+		} else if (found && (size_t)(run - from) - end <
+			   HOLE_PAGES * mc_page_size()) {
+			end = (size_t)(run - from) + n;
+			continue;
+		}
+		if (begin < end) {
+			err = move_pages(job->fd, to + begin, from + begin,
+					 end - begin, &moved);
+			*done = begin + moved;
+			if (err)
+				return err;
+		}
+		if (found > 0) {
+			begin = (size_t)(run - from);
+			end = begin + n;
+		}
+	} while (found > 0);
+	return 0;
+}
+
 /* The pages that UFFDIO_MOVE has brought to the target go back. */
 static void move_pages_back(struct job *job)
 {
@@ -337,7 +573,7 @@ static void move_pages_back(struct job *job)
 	if (!job->done)
 		return;
 	if (uffd_register(job->fd, job->pages, job->size)) {
-		move_pages(job->fd, job->pages, job->target, job->done, &back);
+		move_existing(job, job->pages, job->target, job->done, &back);
 		uffd_unregister(job->fd, job->pages, job->size);
 	}
 	/* They have just been moved: only a lack of memory is in the way. */
@@ -349,19 +585,16 @@ static void move_pages_back(struct job *job)
 
 /*
  * MREMAP_DONTUNMAP unlocks all of a locked mapping, also outside the range, and
- * nothing could undo that. MADV_COLD is refused for locked memory, and for that
- * of hugetlb; else it makes some pages the next ones to be reclaimed, for as
- * long as they are not used. It splits a large folio that is advised in part;
- * one that is mapped whole by a page table entry of its own, and would stay so,
- * is covered whole here.
+ * nothing could undo that. msync() refuses to invalidate what is locked, and for
+ * anonymous memory that is all it does.
  */
-static int check_lock(char *start, size_t size)
+static int check_lock(char *start)
 {
-	char *block = start + (-(uintptr_t)start & (PLACE_ALIGN - 1));
-
-	if (size >= PLACE_ALIGN && (size_t)(block - start) <= size - PLACE_ALIGN)
-		return madvise(block, PLACE_ALIGN, MADV_COLD);
-	return madvise(start, mc_page_size(), MADV_COLD);
+	if (!syscall(SYS_msync, start, mc_page_size(), (long)MS_INVALIDATE))
+		return 0;
+	if (errno == EBUSY)
+		errno = EINVAL;
+	return -1;
 }
 
 static void unmap(char **start, size_t size)
@@ -429,7 +662,7 @@ static int put_target_aside(struct job *job)
 	if (!found || !anonymous ||
 	    entry.end - (uintptr_t)m->to < m->new_size)
 		return EINVAL;
-	if (check_lock(m->to, m->new_size))
+	if (check_lock(m->to))
 		return errno;
 	job->aside = move_out(m->to, m->new_size, NULL);
 	return job->aside ? 0 : errno;
@@ -651,7 +884,7 @@ static enum mremap_compat_reason check_mapping(const struct mc_move *m)
 	if (!found || !anonymous || !entry.read || !entry.write ||
 	    entry.end - start < m->old_size || (m->fixed && !m->to))
 		return MREMAP_COMPAT_UNSUITABLE;
-	if (check_lock(m->old, m->old_size))
+	if (check_lock(m->old))
 		return reason_of(errno);
 	return MREMAP_COMPAT_USED;
 }
@@ -661,14 +894,19 @@ static int fill_target(struct job *job)
 	int err;
 
 	if (job->fd < 0)
-		return copy_pages(job->target, job->pages, job->size);
+		return copy_pages(job->pagemap, job->target, job->pages,
+				  job->size);
 
-	if (!uffd_register(job->fd, job->target, job->size))
+	/*
+	 * All of it, also what has grown: alone that could merge with what another
+	 * thread maps and writes behind it meanwhile, and never again with the rest.
+	 */
+	if (!uffd_register(job->fd, job->target, job->move->new_size))
 		return errno;
 	job->begun = true;
-	err = move_pages(job->fd, job->target, job->pages, job->size,
-			 &job->done);
-	uffd_unregister(job->fd, job->target, job->size);
+	err = move_existing(job, job->target, job->pages, job->size,
+			    &job->done);
+	uffd_unregister(job->fd, job->target, job->move->new_size);
 	return err;
 }
 
@@ -699,39 +937,60 @@ static void run(struct job *job)
 static void relocate(void *argument)
 {
 	struct job *job = argument;
+	const uint64_t begin = processor_time();
 	enum mremap_compat_reason reason;
 
 	reason = check_mapping(job->move);
-	if (reason == MREMAP_COMPAT_USED &&
-	    job->method == MREMAP_COMPAT_UFFD_MOVE)
-		reason = uffd_open(job);
+	if (reason == MREMAP_COMPAT_USED) {
+		job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
+		if (has_guard(job->pagemap, job->move->old, job->size))
+			reason = MREMAP_COMPAT_UNSUITABLE;
+		else if (job->method == MREMAP_COMPAT_UFFD_MOVE &&
+			 job->kept >= 0)
+			job->fd = job->kept;
+		else if (job->method == MREMAP_COMPAT_UFFD_MOVE)
+			reason = mc_uffd_open(&job->fd);
+		else if (job->pagemap < 0)
+			reason = reason_of(errno);
+	}
 	if (reason == MREMAP_COMPAT_USED)
 		run(job);
 	else
 		job->reason = reason;
 	/* Before the caller is told, not after it as the table is. */
-	mc_close(job->fd);
+	mc_close(job->pagemap);
+	if (job->fd >= 0 && job->fd != job->kept)
+		uffd_close(job->fd, begin, job->size);
 }
 
-enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
+enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
+				      enum mremap_compat_method method,
 				      const struct mc_move *move,
 				      void **result, bool *begun)
 {
-	struct job job = { .move = move, .fd = -1, .method = method };
+	struct job job = {
+		.move = move, .fd = -1, .kept = -1, .pagemap = -1,
+		.method = method,
+	};
 	int err;
 
 	job.size = move->old_size < move->new_size ? move->old_size :
 						     move->new_size;
-	err = mc_apart(relocate, &job);
-	if (err)
-		return reason_of(err);
+	if (handle)
+		job.kept = mc_handle_fd(handle);
+	if (!handle || !mc_handle_run(handle, relocate, &job)) {
+		job.kept = -1;
+		err = mc_apart(relocate, &job);
+		if (err)
+			return reason_of(err);
+	}
 	if (job.reason == MREMAP_COMPAT_NOT_TRIED) {
 		/*
 		 * A filter has ended the thread for a system call, which was
 		 * not made, and so its descriptors have gone. What else there is
 		 * stands in the job.
 		 */
-		job.fd = -1;
+		job.fd = job.pagemap = -1;
 		bring_back(&job);
 		job.reason = MREMAP_COMPAT_FORBIDDEN;
 	}

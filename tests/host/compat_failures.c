@@ -20,7 +20,7 @@
 
 /* ---- failing calls ----------------------------------------------------------- */
 
-enum call { IOCTL, MADVISE, MMAP, MPROTECT, MUNMAP, OPEN, READ, MREMAP,
+enum call { IOCTL, MSYNC, MMAP, MPROTECT, MUNMAP, OPEN, READ, MREMAP,
 	    USERFAULTFD, BLOCK_SIGNALS, CLOSE_RANGE, CALLS };
 
 static struct {
@@ -65,7 +65,34 @@ static struct {
 	int calls;
 } stopping;
 
+/* PAGEMAP_SCAN (Linux 6.7), and what the walk through the pages costs. */
+#define PAGEMAP_SCAN _IOC(_IOC_READ | _IOC_WRITE, 'f', 16, 96)
+static struct {
+	bool unknown;		/* PAGEMAP_SCAN */
+	int reads, moves;
+	uint64_t moved;		/* bytes that UFFDIO_MOVE was to look at */
+} walking;
+
 long __real_syscall(long number, ...);
+void *__real_mmap(void *, size_t, int, int, int, off_t);
+
+/* What another thread maps and writes once pages have come to the target. */
+static struct {
+	char *place;		/* NULL: nothing */
+	bool done;
+} neighbour;
+
+static void come_in_between(void)
+{
+	char *p = __real_mmap(neighbour.place, page, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			      -1, 0);
+
+	neighbour.done = p == neighbour.place;
+	if (neighbour.done)
+		p[0] = 'n';
+	neighbour.place = NULL;
+}
 
 static long wrap_ioctl(long fd, unsigned long request, void *arg)
 {
@@ -78,6 +105,19 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 		if (request == UFFDIO_MOVE)
 			move->move = -failing.err;
 		return -1;
+	}
+	if (request == PAGEMAP_SCAN && walking.unknown) {
+		errno = ENOTTY;
+		return -1;
+	}
+	if (request == UFFDIO_MOVE) {
+		walking.moves++;
+		walking.moved += move->len;
+	}
+	if (request == UFFDIO_MOVE && neighbour.place) {
+		result = __real_syscall(SYS_ioctl, fd, request, arg);
+		come_in_between();
+		return result;
 	}
 	if (request != UFFDIO_MOVE || !stopping.on)
 		return __real_syscall(SYS_ioctl, fd, request, arg);
@@ -110,14 +150,6 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 	return result;
 }
 
-int __real_madvise(void *start, size_t size, int advice);
-int __wrap_madvise(void *start, size_t size, int advice);
-int __wrap_madvise(void *start, size_t size, int advice)
-{
-	return fails(MADVISE) ? -1 : __real_madvise(start, size, advice);
-}
-
-void *__real_mmap(void *, size_t, int, int, int, off_t);
 void *__wrap_mmap(void *, size_t, int, int, int, off_t);
 void *__wrap_mmap(void *start, size_t size, int prot, int flags, int fd,
 		  off_t offset)
@@ -153,6 +185,10 @@ long __wrap_syscall(long number, ...)
 	switch (number) {
 	case SYS_ioctl:
 		return wrap_ioctl((long)a[0], a[1], (void *)a[2]);
+	case SYS_msync:
+		if (fails(MSYNC))
+			return -1;
+		break;
 	case SYS_openat:
 		inherited += !(a[2] & O_CLOEXEC);
 		if (fails(OPEN))
@@ -164,6 +200,7 @@ long __wrap_syscall(long number, ...)
 			return -1;
 		break;
 	case SYS_preadv:
+		walking.reads++;
 		if (fails(READ))
 			return -1;
 		break;
@@ -202,7 +239,7 @@ static void make(bool target_in_use)
 	for (int i = 0; i < pages + 2; i++)
 		old[(size_t)i * page] = (char)('A' + i);
 	/* One that was never written */
-	__real_madvise(old + 5 * page, page, MADV_DONTNEED);
+	madvise(old + 5 * page, page, MADV_DONTNEED);
 	to = target_in_use ? filled(pages, 't') : map(pages, PROT_NONE);
 	target_content = target_in_use ? to : NULL;
 }
@@ -265,7 +302,7 @@ static const unsigned int method_sets[] = {
 #define METHOD_SETS ((int)(sizeof(method_sets) / sizeof(*method_sets)))
 
 static const int errors[CALLS] = {
-	[IOCTL] = EINVAL, [MADVISE] = EINVAL, [MMAP] = ENOMEM,
+	[IOCTL] = EINVAL, [MSYNC] = EBUSY, [MMAP] = ENOMEM,
 	[MPROTECT] = ENOMEM,
 	[MUNMAP] = ENOMEM, [OPEN] = EMFILE, [READ] = EIO, [MREMAP] = ENOMEM,
 	[USERFAULTFD] = EPERM, [BLOCK_SIGNALS] = EPERM, [CLOSE_RANGE] = ENOMEM,
@@ -442,6 +479,150 @@ START_TEST(undone)
 }
 END_TEST
 
+/*
+ * What has grown does not become one with a mapping that another thread makes
+ * behind it: the region would be two mappings, which no move is for.
+ */
+START_TEST(neighbour_comes)
+{
+	const size_t most = 2 * pages;
+
+	if (!has_uffd())
+		return;
+	make(false);
+	to = map(most + 1, PROT_NONE);
+	munmap(to + most * page, page);
+	neighbour.place = to + most * page;
+	ck_assert_ptr_eq(mremap_compat_ext(old + page, pages * page, most * page,
+					   FIXED | ANON, to, UFFD_MOVE, &report),
+			 to);
+	ck_assert(neighbour.done);
+	ck_assert(moved_part_is(to));
+	check_filled(to + pages * page, pages, 0);
+	ck_assert_int_eq(to[most * page], 'n');
+	ck_assert_int_eq(mappings(to, most * page), 1);
+}
+END_TEST
+
+/*
+ * Holes are not walked through, be it by us or by the kernel. Where the kernel cannot
+ * say where they are, the result is the same.
+ */
+START_TEST(holes_left_out)
+{
+	const size_t n = (_i < 2 ? 1UL << 30 : 4UL << 20) / page;
+	const size_t written[] = { 0, 5, 7, n / 3, n / 2, n - 1 };
+	const unsigned int method = _i % 2 ? COPY : UFFD_MOVE;
+	char *p, *area;
+
+	/* Where there is UFFDIO_MOVE there is PAGEMAP_SCAN. */
+	if (!has_uffd())
+		return;
+	walking.unknown = _i >= 2;
+	p = mmap(NULL, n * page, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+		 MAP_NORESERVE, -1, 0);
+	ck_assert_ptr_ne(p, MAP_FAILED);
+	madvise(p, n * page, 15 /* MADV_NOHUGEPAGE */);
+	area = map(n, PROT_NONE);
+	for (size_t i = 0; i < 6; i++)
+		memset(p + written[i] * page, 'a' + (int)i, page);
+	walking.reads = walking.moves = 0;
+	walking.moved = 0;
+	ck_assert_ptr_eq(mremap_compat_ext(p, n * page, n * page, FIXED | ANON,
+					   area, method, &report), area);
+	for (size_t i = 0; i < 6; i++)
+		check_filled(area + written[i] * page, 1, 'a' + (char)i);
+	ck_assert_int_eq(area[3 * page], 0);
+	ck_assert_int_eq(area[(n / 2 + 1) * page], 0);
+	if (_i >= 2)
+		return;
+	ck_assert_int_le(walking.reads, 16);
+	ck_assert_int_le(walking.moves, 8);
+	ck_assert_uint_le(walking.moved, 64 * page);
+}
+END_TEST
+
+/* A handle has its userfaultfd, and opens and closes none for a call. */
+START_TEST(handle_keeps_one)
+{
+	struct mremap_compat_handle *handle = mremap_compat_open();
+
+	if (!has_uffd())
+		return;
+	ck_assert_ptr_nonnull(handle);
+	failing.call = USERFAULTFD;
+	failing.nth = 1;
+	failing.for_ever = true;
+	failing.err = EPERM;
+	for (int k = 0; k < 5; k++) {
+		char *result;
+
+		make(k % 2);
+		failing.on = true;
+		result = mremap_compat_ext_with(handle, old + page, pages * page,
+						pages * page, FIXED | ANON, to,
+						UFFD_MOVE, &report);
+		failing.on = false;
+		ck_assert_ptr_eq(result, to);
+		check(result, true);
+	}
+	ck_assert_int_eq(failing.count, 0);
+	mremap_compat_close(handle);
+}
+END_TEST
+
+/* The copy that realloc_with() makes itself: each call fails, the first or all. */
+START_TEST(realloc_fails)
+{
+	const enum call call = (enum call)(_i / 2);
+	const unsigned int sets[] = {
+		COPY, COPY | MREMAP_COMPAT_PLAIN, UFFD_MOVE | COPY,
+		MREMAP_COMPAT_ALL_METHODS,
+	};
+
+	for (size_t k = 0; k < sizeof(sets) / sizeof(*sets); k++) {
+		for (int nth = 1; ; nth++) {
+			long before;
+			char *result;
+
+			make(false);
+			before = mapped_pages();
+			failing.call = call;
+			failing.nth = nth;
+			failing.for_ever = _i % 2;
+			failing.err = errors[call];
+			failing.count = 0;
+			failing.on = true;
+			errno = 0;
+			result = mremap_compat_realloc_with(NULL, old + page,
+							    pages * page,
+							    (pages + 5) * page,
+							    sets[k], &report);
+			failing.on = false;
+			ck_assert_int_lt(nth, 100);
+			if (!result) {
+				ck_assert_int_ne(errno, 0);
+				ck_assert(moved_part_is(old + page));
+			} else {
+				ck_assert_ptr_ne(result, old + page);
+				ck_assert(moved_part_is(result));
+				check_filled(result + pages * page, 5, 0);
+			}
+			if (call != MUNMAP)
+				ck_assert_int_eq(mapped_pages(), before +
+						 (result ? 5 : 0));
+			if (result)
+				munmap(result, (pages + 5) * page);
+			ck_assert_int_eq(old[0], 'A');
+			ck_assert_int_eq(old[(pages + 1) * page],
+					 'A' + pages + 1);
+			if (failing.count < nth)
+				break;
+		}
+	}
+}
+END_TEST
+
 /* Everywhere that it could fail, a probe knows nothing or knows the truth. */
 START_TEST(probing)
 {
@@ -484,6 +665,10 @@ static Suite *suite(void)
 	tcase_add_test(calls, nothing_can_be_put_back);
 	tcase_add_loop_test(calls, goes_on, 0, 2);
 	tcase_add_loop_test(calls, undone, 0, 5);
+	tcase_add_test(calls, neighbour_comes);
+	tcase_add_loop_test(calls, holes_left_out, 0, 4);
+	tcase_add_test(calls, handle_keeps_one);
+	tcase_add_loop_test(calls, realloc_fails, 0, 2 * CALLS);
 	suite_add_tcase(s, calls);
 
 	tcase_add_checked_fixture(probe, setup, NULL);
