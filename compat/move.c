@@ -663,12 +663,16 @@ static int fill_target(struct job *job)
 	if (job->fd < 0)
 		return copy_pages(job->target, job->pages, job->size);
 
-	if (!uffd_register(job->fd, job->target, job->size))
+	/*
+	 * All of it, also what has grown: alone that could merge with what another
+	 * thread maps and writes behind it meanwhile, and never again with the rest.
+	 */
+	if (!uffd_register(job->fd, job->target, job->move->new_size))
 		return errno;
 	job->begun = true;
 	err = move_pages(job->fd, job->target, job->pages, job->size,
 			 &job->done);
-	uffd_unregister(job->fd, job->target, job->size);
+	uffd_unregister(job->fd, job->target, job->move->new_size);
 	return err;
 }
 

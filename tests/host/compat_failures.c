@@ -66,6 +66,25 @@ static struct {
 } stopping;
 
 long __real_syscall(long number, ...);
+void *__real_mmap(void *, size_t, int, int, int, off_t);
+
+/* What another thread maps and writes once pages have come to the target. */
+static struct {
+	char *place;		/* NULL: nothing */
+	bool done;
+} neighbour;
+
+static void come_in_between(void)
+{
+	char *p = __real_mmap(neighbour.place, page, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			      -1, 0);
+
+	neighbour.done = p == neighbour.place;
+	if (neighbour.done)
+		p[0] = 'n';
+	neighbour.place = NULL;
+}
 
 static long wrap_ioctl(long fd, unsigned long request, void *arg)
 {
@@ -78,6 +97,11 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 		if (request == UFFDIO_MOVE)
 			move->move = -failing.err;
 		return -1;
+	}
+	if (request == UFFDIO_MOVE && neighbour.place) {
+		result = __real_syscall(SYS_ioctl, fd, request, arg);
+		come_in_between();
+		return result;
 	}
 	if (request != UFFDIO_MOVE || !stopping.on)
 		return __real_syscall(SYS_ioctl, fd, request, arg);
@@ -117,7 +141,6 @@ int __wrap_madvise(void *start, size_t size, int advice)
 	return fails(MADVISE) ? -1 : __real_madvise(start, size, advice);
 }
 
-void *__real_mmap(void *, size_t, int, int, int, off_t);
 void *__wrap_mmap(void *, size_t, int, int, int, off_t);
 void *__wrap_mmap(void *start, size_t size, int prot, int flags, int fd,
 		  off_t offset)
@@ -442,6 +465,31 @@ START_TEST(undone)
 }
 END_TEST
 
+/*
+ * What has grown does not become one with a mapping that another thread makes
+ * behind it: the region would be two mappings, which no move is for.
+ */
+START_TEST(neighbour_comes)
+{
+	const size_t most = 2 * pages;
+
+	if (!has_uffd())
+		return;
+	make(false);
+	to = map(most + 1, PROT_NONE);
+	munmap(to + most * page, page);
+	neighbour.place = to + most * page;
+	ck_assert_ptr_eq(mremap_compat_ext(old + page, pages * page, most * page,
+					   FIXED | ANON, to, UFFD_MOVE, &report),
+			 to);
+	ck_assert(neighbour.done);
+	ck_assert(moved_part_is(to));
+	check_filled(to + pages * page, pages, 0);
+	ck_assert_int_eq(to[most * page], 'n');
+	ck_assert_int_eq(mappings(to, most * page), 1);
+}
+END_TEST
+
 /* Everywhere that it could fail, a probe knows nothing or knows the truth. */
 START_TEST(probing)
 {
@@ -484,6 +532,7 @@ static Suite *suite(void)
 	tcase_add_test(calls, nothing_can_be_put_back);
 	tcase_add_loop_test(calls, goes_on, 0, 2);
 	tcase_add_loop_test(calls, undone, 0, 5);
+	tcase_add_test(calls, neighbour_comes);
 	suite_add_tcase(s, calls);
 
 	tcase_add_checked_fixture(probe, setup, NULL);
