@@ -81,6 +81,22 @@ struct uffd_move {
 #define UFFD_IOCTL_MOVE _IOWR(0xAA, 0x05, struct uffd_move)
 #define UFFD_IOCTL_NEW _IO(0xAA, 0x00)		/* of /dev/userfaultfd */
 
+/* As linux/fs.h of Linux 6.7, which has PAGEMAP_SCAN, an ioctl of pagemap. */
+struct page_region {
+	uint64_t start, end, categories;
+};
+
+struct pm_scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask;
+	uint64_t return_mask;
+};
+
+#define PM_SCAN_IOCTL _IOWR('f', 16, struct pm_scan_arg)
+#define PM_PRESENT ((uint64_t)1 << 3)
+#define PM_SWAPPED ((uint64_t)1 << 4)	/* also whatever else is in a page table */
+#define PM_PFNZERO ((uint64_t)1 << 5)
+
 /* /proc/PID/pagemap */
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63)
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
@@ -94,6 +110,12 @@ struct uffd_move {
 
 /* Whole page tables and huge pages move at once between places alike. */
 #define PLACE_ALIGN ((size_t)2 << 20)
+
+/*
+ * UFFDIO_MOVE goes page by page through a hole, and makes page tables for it. A
+ * hole of so many pages is left out, at the price of one more system call.
+ */
+#define HOLE_PAGES 16
 
 struct job {
 	const struct mc_move *move;
@@ -111,6 +133,7 @@ struct job {
 		size_t size;
 	} guard[3];
 	int fd;			/* UFFD_MOVE: userfaultfd; -1: none */
+	int pagemap;		/* of /proc/thread-self; -1: none */
 	enum mremap_compat_method method;
 	bool begun;		/* to move pages (UFFD_MOVE) */
 	/* NOT_TRIED until the move has been made or undone */
@@ -142,7 +165,7 @@ static enum mremap_compat_reason reason_of(int err)
 	}
 }
 
-/* ---- copying -------------------------------------------------------------- */
+/* ---- which pages exist ----------------------------------------------------- */
 
 /*
  * pread(2); on 32 bits its system call has as many forms as there are processors,
@@ -156,54 +179,143 @@ static long read_at(int fd, void *to, size_t size, uint64_t offset)
 		       (unsigned long)(offset >> 32));
 }
 
+/* On a signal handler's stack, too: no larger. */
+#define REGIONS 16
+#define ENTRIES 128
+
+/*
+ * A walk through the pages that exist: what PAGEMAP_SCAN found and is still to be
+ * told, or where the kernel lacks it, entries of pagemap. The one takes as long as
+ * there are page tables, the other as there are addresses.
+ */
+struct walk {
+	int pagemap;
+	uintptr_t at, end;	/* is still to be looked at */
+	bool entries;		/* no PAGEMAP_SCAN */
+	size_t next, count;	/* of those below */
+	uintptr_t base;		/* address of the first entry */
+	union {
+		struct page_region region[REGIONS];
+		uint64_t entry[ENTRIES];
+	} found;
+};
+
+static struct walk start_walk(int pagemap, char *start, size_t size)
+{
+	return (struct walk){
+		.pagemap = pagemap, .at = (uintptr_t)start,
+		.end = (uintptr_t)start + size,
+	};
+}
+
+/* Looks further. Returns false, with errno, if it cannot. */
+static bool scan_regions(struct walk *w)
+{
+	struct pm_scan_arg scan = {
+		.size = sizeof(scan), .start = w->at, .end = w->end,
+		.vec = (uintptr_t)w->found.region, .vec_len = REGIONS,
+		.category_inverted = PM_PFNZERO, .category_mask = PM_PFNZERO,
+		.category_anyof_mask = PM_PRESENT | PM_SWAPPED,
+		/* One that no page has: all are alike. */
+		.return_mask = PM_PFNZERO,
+	};
+	const int count = mc_ioctl(w->pagemap, PM_SCAN_IOCTL, &scan);
+
+	if (count < 0 || count > REGIONS || scan.walk_end <= w->at)
+		return false;
+	w->at = (uintptr_t)scan.walk_end;
+	w->next = 0;
+	w->count = (size_t)count;
+	return true;
+}
+
+static bool read_entries(struct walk *w)
+{
+	const size_t page = mc_page_size(), size = sizeof(*w->found.entry);
+	size_t n = (w->end - w->at) / page;
+	long got;
+
+	if (n > ENTRIES)
+		n = ENTRIES;
+	got = read_at(w->pagemap, w->found.entry, n * size,
+		      (uint64_t)(w->at / page) * size);
+	if (got != (long)(n * size)) {
+		errno = got < 0 ? errno : EIO;
+		return false;
+	}
+	w->base = w->at;
+	w->at += n * page;
+	w->next = 0;
+	w->count = n;
+	return true;
+}
+
+static bool entry_exists(const struct walk *w, size_t i)
+{
+	return w->found.entry[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+}
+
+/*
+ * The next pages that exist and are not known to be that of zeros, which a hole
+ * reads like. Returns 1; 0 if there are no more; or -1 with errno.
+ */
+static int next_run(struct walk *w, char **start, size_t *size)
+{
+	const size_t page = mc_page_size();
+	size_t first;
+
+	for (;;) {
+		if (w->next == w->count) {
+			if (w->at >= w->end)
+				return 0;
+			if (!w->entries && !scan_regions(w))
+				w->entries = true;
+			if (w->entries && !read_entries(w))
+				return -1;
+			continue;
+		}
+		first = w->next++;
+		if (!w->entries) {
+			const struct page_region *r = &w->found.region[first];
+
+			*start = (char *)(uintptr_t)r->start;
+			*size = (size_t)(r->end - r->start);
+			return 1;
+		}
+		if (!entry_exists(w, first))
+			continue;
+		while (w->next < w->count && entry_exists(w, w->next))
+			w->next++;
+		*start = (char *)(w->base + first * page);
+		*size = (w->next - first) * page;
+		return 1;
+	}
+}
+
+/* ---- copying -------------------------------------------------------------- */
+
 /*
  * Copy the pages that exist from one place to another, of size bytes. Reads by
  * way of /proc/thread-self/mem, where a guard page or a broken one is an error
  * and no signal. Returns 0 or an error number.
  */
-static int copy_pages(char *to, const char *from, size_t size)
+static int copy_pages(int pagemap, char *to, char *from, size_t size)
 {
-	const size_t page = mc_page_size();
-	int memory, pagemap, err = 0;
-	uint64_t entries[64];
+	struct walk walk = start_walk(pagemap, from, size);
+	int memory, found, err = 0;
+	char *run;
+	size_t n;
 
 	memory = mc_open("/proc/thread-self/mem", O_RDONLY);
 	if (memory < 0)
 		return errno;
-	pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
-	if (pagemap < 0)
-		err = errno;
-
-	for (size_t done = 0; done < size && !err; ) {
-		size_t n = (size - done) / page, run;
-		long got;
-
-		if (n > sizeof(entries) / sizeof(*entries))
-			n = sizeof(entries) / sizeof(*entries);
-		got = read_at(pagemap, entries, n * sizeof(*entries),
-			      (uint64_t)((uintptr_t)(from + done) / page) *
-			      sizeof(*entries));
-		if (got != (long)(n * sizeof(*entries))) {
-			err = got < 0 ? errno : EIO;
-			break;
-		}
-		for (size_t i = 0; i < n; i++)
-			if (entries[i] & PAGEMAP_GUARD)
-				err = EIO;
-		for (size_t i = 0; i < n && !err; i += run ? run : 1) {
-			const size_t at = done + i * page;
-
-			for (run = 0; i + run < n && (entries[i + run] &
-			     (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)); run++)
-				;
-			if (run && read_at(memory, to + at, run * page,
-					   (uintptr_t)(from + at)) !=
-			    (long)(run * page))
-				err = EIO;
-		}
-		done += n * page;
+	while (!err && (found = next_run(&walk, &run, &n))) {
+		if (found < 0)
+			err = errno;
+		else if (read_at(memory, to + (run - from), n,
+				 (uintptr_t)run) != (long)n)
+			err = EIO;
 	}
-	mc_close(pagemap);
 	mc_close(memory);
 	return err;
 }
@@ -329,6 +441,44 @@ static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
 	return 0;
 }
 
+/*
+ * UFFDIO_MOVE of what exists in size bytes. *done: nothing behind it has moved.
+ * Returns 0 or an error number.
+ */
+static int move_existing(const struct job *job, char *to, char *from,
+			 size_t size, size_t *done)
+{
+	struct walk walk = start_walk(job->pagemap, from, size);
+	size_t begin = 0, end = 0, moved, n;
+	int found, err;
+	char *run;
+
+	*done = 0;
+	do {
+		/* Within so few page tables it need not be known. */
+		found = size > PLACE_ALIGN ? next_run(&walk, &run, &n) : -1;
+		if (found < 0) {
+			end = size;	/* all the rest */
+		} else if (found && (size_t)(run - from) - end <
+			   HOLE_PAGES * mc_page_size()) {
+			end = (size_t)(run - from) + n;
+			continue;
+		}
+		if (begin < end) {
+			err = move_pages(job->fd, to + begin, from + begin,
+					 end - begin, &moved);
+			*done = begin + moved;
+			if (err)
+				return err;
+		}
+		if (found > 0) {
+			begin = (size_t)(run - from);
+			end = begin + n;
+		}
+	} while (found > 0);
+	return 0;
+}
+
 /* The pages that UFFDIO_MOVE has brought to the target go back. */
 static void move_pages_back(struct job *job)
 {
@@ -337,7 +487,7 @@ static void move_pages_back(struct job *job)
 	if (!job->done)
 		return;
 	if (uffd_register(job->fd, job->pages, job->size)) {
-		move_pages(job->fd, job->pages, job->target, job->done, &back);
+		move_existing(job, job->pages, job->target, job->done, &back);
 		uffd_unregister(job->fd, job->pages, job->size);
 	}
 	/* They have just been moved: only a lack of memory is in the way. */
@@ -661,7 +811,8 @@ static int fill_target(struct job *job)
 	int err;
 
 	if (job->fd < 0)
-		return copy_pages(job->target, job->pages, job->size);
+		return copy_pages(job->pagemap, job->target, job->pages,
+				  job->size);
 
 	/*
 	 * All of it, also what has grown: alone that could merge with what another
@@ -670,8 +821,8 @@ static int fill_target(struct job *job)
 	if (!uffd_register(job->fd, job->target, job->move->new_size))
 		return errno;
 	job->begun = true;
-	err = move_pages(job->fd, job->target, job->pages, job->size,
-			 &job->done);
+	err = move_existing(job, job->target, job->pages, job->size,
+			    &job->done);
 	uffd_unregister(job->fd, job->target, job->move->new_size);
 	return err;
 }
@@ -706,14 +857,19 @@ static void relocate(void *argument)
 	enum mremap_compat_reason reason;
 
 	reason = check_mapping(job->move);
-	if (reason == MREMAP_COMPAT_USED &&
-	    job->method == MREMAP_COMPAT_UFFD_MOVE)
-		reason = uffd_open(job);
+	if (reason == MREMAP_COMPAT_USED) {
+		job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
+		if (job->method == MREMAP_COMPAT_UFFD_MOVE)
+			reason = uffd_open(job);
+		else if (job->pagemap < 0)
+			reason = reason_of(errno);
+	}
 	if (reason == MREMAP_COMPAT_USED)
 		run(job);
 	else
 		job->reason = reason;
 	/* Before the caller is told, not after it as the table is. */
+	mc_close(job->pagemap);
 	mc_close(job->fd);
 }
 
@@ -721,7 +877,9 @@ enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
 				      const struct mc_move *move,
 				      void **result, bool *begun)
 {
-	struct job job = { .move = move, .fd = -1, .method = method };
+	struct job job = {
+		.move = move, .fd = -1, .pagemap = -1, .method = method,
+	};
 	int err;
 
 	job.size = move->old_size < move->new_size ? move->old_size :
@@ -735,7 +893,7 @@ enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
 		 * not made, and so its descriptors have gone. What else there is
 		 * stands in the job.
 		 */
-		job.fd = -1;
+		job.fd = job.pagemap = -1;
 		bring_back(&job);
 		job.reason = MREMAP_COMPAT_FORBIDDEN;
 	}

@@ -302,6 +302,9 @@ struct mremap_compat_report {
  *     size and a few MiB, and with vm.overcommit_memory=2 so much committed
  *     memory.
  *
+ * Pages that were never written do not come to be, and from Linux 6.7 on take
+ * no time (PAGEMAP_SCAN); before, COPY looks at each of them.
+ *
  * Descriptors and signals.  UFFD_MOVE and COPY, and the probes of them, open
  * what gives power over the memory of the process, or knowledge of it: a
  * userfaultfd, files of /proc/thread-self.  They do so in a thread made for

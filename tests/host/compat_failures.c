@@ -65,6 +65,14 @@ static struct {
 	int calls;
 } stopping;
 
+/* PAGEMAP_SCAN (Linux 6.7), and what the walk through the pages costs. */
+#define PAGEMAP_SCAN _IOC(_IOC_READ | _IOC_WRITE, 'f', 16, 96)
+static struct {
+	bool unknown;		/* PAGEMAP_SCAN */
+	int reads, moves;
+	uint64_t moved;		/* bytes that UFFDIO_MOVE was to look at */
+} walking;
+
 long __real_syscall(long number, ...);
 void *__real_mmap(void *, size_t, int, int, int, off_t);
 
@@ -97,6 +105,14 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 		if (request == UFFDIO_MOVE)
 			move->move = -failing.err;
 		return -1;
+	}
+	if (request == PAGEMAP_SCAN && walking.unknown) {
+		errno = ENOTTY;
+		return -1;
+	}
+	if (request == UFFDIO_MOVE) {
+		walking.moves++;
+		walking.moved += move->len;
 	}
 	if (request == UFFDIO_MOVE && neighbour.place) {
 		result = __real_syscall(SYS_ioctl, fd, request, arg);
@@ -187,6 +203,7 @@ long __wrap_syscall(long number, ...)
 			return -1;
 		break;
 	case SYS_preadv:
+		walking.reads++;
 		if (fails(READ))
 			return -1;
 		break;
@@ -490,6 +507,44 @@ START_TEST(neighbour_comes)
 }
 END_TEST
 
+/*
+ * Holes are not walked through, be it by us or by the kernel. Where the kernel cannot
+ * say where they are, the result is the same.
+ */
+START_TEST(holes_left_out)
+{
+	const size_t n = (_i < 2 ? 1UL << 30 : 4UL << 20) / page;
+	const size_t written[] = { 0, 5, 7, n / 3, n / 2, n - 1 };
+	const unsigned int method = _i % 2 ? COPY : UFFD_MOVE;
+	char *p, *area;
+
+	/* Where there is UFFDIO_MOVE there is PAGEMAP_SCAN. */
+	if (!has_uffd())
+		return;
+	walking.unknown = _i >= 2;
+	p = mmap(NULL, n * page, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+		 MAP_NORESERVE, -1, 0);
+	ck_assert_ptr_ne(p, MAP_FAILED);
+	__real_madvise(p, n * page, 15 /* MADV_NOHUGEPAGE */);
+	area = map(n, PROT_NONE);
+	for (size_t i = 0; i < 6; i++)
+		memset(p + written[i] * page, 'a' + (int)i, page);
+	walking.reads = walking.moves = 0;
+	walking.moved = 0;
+	ck_assert_ptr_eq(mremap_compat_ext(p, n * page, n * page, FIXED | ANON,
+					   area, method, &report), area);
+	for (size_t i = 0; i < 6; i++)
+		check_filled(area + written[i] * page, 1, 'a' + (char)i);
+	ck_assert_int_eq(area[3 * page], 0);
+	ck_assert_int_eq(area[(n / 2 + 1) * page], 0);
+	if (_i >= 2)
+		return;
+	ck_assert_int_le(walking.reads, 16);
+	ck_assert_int_le(walking.moves, 8);
+	ck_assert_uint_le(walking.moved, 64 * page);
+}
+END_TEST
+
 /* Everywhere that it could fail, a probe knows nothing or knows the truth. */
 START_TEST(probing)
 {
@@ -533,6 +588,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(calls, goes_on, 0, 2);
 	tcase_add_loop_test(calls, undone, 0, 5);
 	tcase_add_test(calls, neighbour_comes);
+	tcase_add_loop_test(calls, holes_left_out, 0, 4);
 	suite_add_tcase(s, calls);
 
 	tcase_add_checked_fixture(probe, setup, NULL);
