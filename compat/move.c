@@ -38,9 +38,6 @@
 #ifndef SYS_userfaultfd
 # error "no userfaultfd"
 #endif
-#ifndef MADV_COLD
-# define MADV_COLD 20
-#endif
 #ifndef MADV_POPULATE_WRITE
 # define MADV_POPULATE_WRITE 23
 #endif
@@ -192,6 +189,7 @@ struct walk {
 	int pagemap;
 	uintptr_t at, end;	/* is still to be looked at */
 	bool entries;		/* no PAGEMAP_SCAN */
+	bool swapped;		/* leave out what is present */
 	size_t next, count;	/* of those below */
 	uintptr_t base;		/* address of the first entry */
 	union {
@@ -215,7 +213,8 @@ static bool scan_regions(struct walk *w)
 		.size = sizeof(scan), .start = w->at, .end = w->end,
 		.vec = (uintptr_t)w->found.region, .vec_len = REGIONS,
 		.category_inverted = PM_PFNZERO, .category_mask = PM_PFNZERO,
-		.category_anyof_mask = PM_PRESENT | PM_SWAPPED,
+		.category_anyof_mask = w->swapped ? PM_SWAPPED :
+				       PM_PRESENT | PM_SWAPPED,
 		/* One that no page has: all are alike. */
 		.return_mask = PM_PFNZERO,
 	};
@@ -290,6 +289,33 @@ static int next_run(struct walk *w, char **start, size_t *size)
 		*size = (w->next - first) * page;
 		return 1;
 	}
+}
+
+/*
+ * Whether there are guard pages (MADV_GUARD_INSTALL, Linux 6.13), which no method
+ * here can move. Found out by the move itself it would be late: the mark of having
+ * such pages, which never goes (since Linux 6.18), would pass from the shell to the
+ * target's neighbours. PAGEMAP_SCAN takes them for swapped; pagemap knows better
+ * (since 6.15). Where neither can tell, the move fails on its way.
+ */
+static bool has_guard(int pagemap, char *start, size_t size)
+{
+	struct walk swapped = start_walk(pagemap, start, size);
+	char *run;
+	size_t n;
+
+	swapped.swapped = true;
+	if (!scan_regions(&swapped))
+		return false;
+	while (!swapped.entries && next_run(&swapped, &run, &n) > 0) {
+		struct walk walk = start_walk(pagemap, run, n);
+
+		while (walk.at < walk.end && read_entries(&walk))
+			for (size_t i = 0; i < walk.count; i++)
+				if (walk.found.entry[i] & PAGEMAP_GUARD)
+					return true;
+	}
+	return false;
 }
 
 /* ---- copying -------------------------------------------------------------- */
@@ -499,19 +525,16 @@ static void move_pages_back(struct job *job)
 
 /*
  * MREMAP_DONTUNMAP unlocks all of a locked mapping, also outside the range, and
- * nothing could undo that. MADV_COLD is refused for locked memory, and for that
- * of hugetlb; else it makes some pages the next ones to be reclaimed, for as
- * long as they are not used. It splits a large folio that is advised in part;
- * one that is mapped whole by a page table entry of its own, and would stay so,
- * is covered whole here.
+ * nothing could undo that. msync() refuses to invalidate what is locked, and for
+ * anonymous memory that is all it does.
  */
-static int check_lock(char *start, size_t size)
+static int check_lock(char *start)
 {
-	char *block = start + (-(uintptr_t)start & (PLACE_ALIGN - 1));
-
-	if (size >= PLACE_ALIGN && (size_t)(block - start) <= size - PLACE_ALIGN)
-		return madvise(block, PLACE_ALIGN, MADV_COLD);
-	return madvise(start, mc_page_size(), MADV_COLD);
+	if (!syscall(SYS_msync, start, mc_page_size(), (long)MS_INVALIDATE))
+		return 0;
+	if (errno == EBUSY)
+		errno = EINVAL;
+	return -1;
 }
 
 static void unmap(char **start, size_t size)
@@ -579,7 +602,7 @@ static int put_target_aside(struct job *job)
 	if (!found || !anonymous ||
 	    entry.end - (uintptr_t)m->to < m->new_size)
 		return EINVAL;
-	if (check_lock(m->to, m->new_size))
+	if (check_lock(m->to))
 		return errno;
 	job->aside = move_out(m->to, m->new_size, NULL);
 	return job->aside ? 0 : errno;
@@ -801,7 +824,7 @@ static enum mremap_compat_reason check_mapping(const struct mc_move *m)
 	if (!found || !anonymous || !entry.read || !entry.write ||
 	    entry.end - start < m->old_size || (m->fixed && !m->to))
 		return MREMAP_COMPAT_UNSUITABLE;
-	if (check_lock(m->old, m->old_size))
+	if (check_lock(m->old))
 		return reason_of(errno);
 	return MREMAP_COMPAT_USED;
 }
@@ -859,7 +882,9 @@ static void relocate(void *argument)
 	reason = check_mapping(job->move);
 	if (reason == MREMAP_COMPAT_USED) {
 		job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
-		if (job->method == MREMAP_COMPAT_UFFD_MOVE)
+		if (has_guard(job->pagemap, job->move->old, job->size))
+			reason = MREMAP_COMPAT_UNSUITABLE;
+		else if (job->method == MREMAP_COMPAT_UFFD_MOVE)
 			reason = uffd_open(job);
 		else if (job->pagemap < 0)
 			reason = reason_of(errno);

@@ -67,7 +67,9 @@ enum mremap_compat_method {
 	MREMAP_COMPAT_KERNEL = 1,
 	/*
 	 * ioctl(UFFDIO_MOVE), Linux 6.8 and later: the pages themselves move.
-	 * Not atomic, see mremap_compat_ext().
+	 * (The kernel splits large folios for it but for those that are huge
+	 * pages as a whole at both places.)  Not atomic, see
+	 * mremap_compat_ext().
 	 */
 	MREMAP_COMPAT_UFFD_MOVE = 2,
 	/*
@@ -118,7 +120,7 @@ enum mremap_compat_support {
  * on memory mapped for the purpose and never on memory in use; later calls
  * return the same answer.  UNKNOWN is not kept: the next call asks again.
  * Trying UFFD_MOVE and COPY takes system calls that a seccomp filter may kill
- * for: userfaultfd(2), ioctl(2), madvise(2), mprotect(2), munlock(2), opening
+ * for: userfaultfd(2), ioctl(2), msync(2), mprotect(2), munlock(2), opening
  * and reading files of /proc/thread-self, and /dev/userfaultfd; and for the
  * thread that makes these calls, rt_sigprocmask(2), clone(2) (with the flags
  * of any thread), close_range(2), futex(2), exit(2), getpid(2), tgkill(2),
@@ -229,8 +231,8 @@ enum mremap_compat_reason {
 	/*
 	 * Not for this memory.  UFFD_MOVE and COPY are for a range of a single
 	 * private anonymous mapping that is readable and writable, not locked,
-	 * and not the stack of the first thread; without guard pages (MADV_GUARD_INSTALL); not with
-	 * MREMAP_DONTUNMAP; and, if the call may not fall back to PLAIN, not
+	 * and not the stack of the first thread; without guard pages
+	 * (MADV_GUARD_INSTALL); not with MREMAP_DONTUNMAP; and, if the call may not fall back to PLAIN, not
 	 * onto mappings (MREMAP_FIXED) that could not be brought back: only
 	 * onto free addresses or a range of a single private anonymous mapping
 	 * that is not locked.  KERNEL: MREMAP_MUST_RELOCATE_ANON cannot be

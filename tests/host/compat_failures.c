@@ -20,7 +20,7 @@
 
 /* ---- failing calls ----------------------------------------------------------- */
 
-enum call { IOCTL, MADVISE, MMAP, MPROTECT, MUNMAP, OPEN, READ, MREMAP,
+enum call { IOCTL, MSYNC, MMAP, MPROTECT, MUNMAP, OPEN, READ, MREMAP,
 	    USERFAULTFD, BLOCK_SIGNALS, CLOSE_RANGE, CALLS };
 
 static struct {
@@ -150,13 +150,6 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 	return result;
 }
 
-int __real_madvise(void *start, size_t size, int advice);
-int __wrap_madvise(void *start, size_t size, int advice);
-int __wrap_madvise(void *start, size_t size, int advice)
-{
-	return fails(MADVISE) ? -1 : __real_madvise(start, size, advice);
-}
-
 void *__wrap_mmap(void *, size_t, int, int, int, off_t);
 void *__wrap_mmap(void *start, size_t size, int prot, int flags, int fd,
 		  off_t offset)
@@ -192,6 +185,10 @@ long __wrap_syscall(long number, ...)
 	switch (number) {
 	case SYS_ioctl:
 		return wrap_ioctl((long)a[0], a[1], (void *)a[2]);
+	case SYS_msync:
+		if (fails(MSYNC))
+			return -1;
+		break;
 	case SYS_openat:
 		inherited += !(a[2] & O_CLOEXEC);
 		if (fails(OPEN))
@@ -242,7 +239,7 @@ static void make(bool target_in_use)
 	for (int i = 0; i < pages + 2; i++)
 		old[(size_t)i * page] = (char)('A' + i);
 	/* One that was never written */
-	__real_madvise(old + 5 * page, page, MADV_DONTNEED);
+	madvise(old + 5 * page, page, MADV_DONTNEED);
 	to = target_in_use ? filled(pages, 't') : map(pages, PROT_NONE);
 	target_content = target_in_use ? to : NULL;
 }
@@ -305,7 +302,7 @@ static const unsigned int method_sets[] = {
 #define METHOD_SETS ((int)(sizeof(method_sets) / sizeof(*method_sets)))
 
 static const int errors[CALLS] = {
-	[IOCTL] = EINVAL, [MADVISE] = EINVAL, [MMAP] = ENOMEM,
+	[IOCTL] = EINVAL, [MSYNC] = EBUSY, [MMAP] = ENOMEM,
 	[MPROTECT] = ENOMEM,
 	[MUNMAP] = ENOMEM, [OPEN] = EMFILE, [READ] = EIO, [MREMAP] = ENOMEM,
 	[USERFAULTFD] = EPERM, [BLOCK_SIGNALS] = EPERM, [CLOSE_RANGE] = ENOMEM,
@@ -525,7 +522,7 @@ START_TEST(holes_left_out)
 	p = mmap(NULL, n * page, RW, MAP_PRIVATE | MAP_ANONYMOUS |
 		 MAP_NORESERVE, -1, 0);
 	ck_assert_ptr_ne(p, MAP_FAILED);
-	__real_madvise(p, n * page, 15 /* MADV_NOHUGEPAGE */);
+	madvise(p, n * page, 15 /* MADV_NOHUGEPAGE */);
 	area = map(n, PROT_NONE);
 	for (size_t i = 0; i < 6; i++)
 		memset(p + written[i] * page, 'a' + (int)i, page);

@@ -708,6 +708,70 @@ START_TEST(not_for_guard_pages)
 }
 END_TEST
 
+/* A move that is refused leaves no mark on what is beside the target. */
+START_TEST(neighbours_not_marked)
+{
+	char *p = filled(8, 'a'), *area = filled(24, 'n');
+	char before[512], after[512];
+
+	if (madvise(p + 5 * page, page, MADV_GUARD_INSTALL))
+		return;		/* Linux before 6.13 */
+	smaps_line(area, "VmFlags:", before, sizeof(before));
+	ck_assert_int_eq(munmap(area + 8 * page, 8 * page), 0);
+	refuses(_i, p, 8, FIXED, area + 8 * page, MREMAP_COMPAT_UNSUITABLE);
+	for (size_t i = 0; i < 24; i += 16) {
+		smaps_line(area + i * page, "VmFlags:", after, sizeof(after));
+		ck_assert_str_eq(before, after);
+	}
+	ck_assert_ptr_eq(mremap_compat_ext(p, 8 * page, 8 * page, FIXED | ANON,
+					   area + 8 * page, methods[_i] |
+					   MREMAP_COMPAT_PLAIN, &report),
+			 area + 8 * page);
+	ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
+	smaps_line(area, "VmFlags:", after, sizeof(after));
+	ck_assert_str_eq(before, after);
+}
+END_TEST
+
+#define FOLIOS "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/"
+
+static long folio_splits(void)
+{
+	char text[64];
+
+	read_file(FOLIOS "stats/split", text, sizeof(text));
+	return atol(text);
+}
+
+/*
+ * Looking whether memory is locked splits none of its folios. (UFFDIO_MOVE itself
+ * splits those that are no whole huge pages.) In the virtual machine, where nobody
+ * else has any.
+ */
+START_TEST(folios_not_split)
+{
+	enum { n = 256 };
+	char *p, *to = map(n, PROT_NONE);
+	int fd = getenv("IN_RUN_KERNEL") ? open(FOLIOS "enabled", O_WRONLY) : -1;
+	long before;
+
+	if (fd < 0 || access(FOLIOS "stats/split", R_OK))
+		return;		/* Linux before 6.10, or without THP */
+	ck_assert_int_eq(write(fd, "madvise", 7), 7);
+	p = map(2 * n, RW);
+	p += -(uintptr_t)p & (n * page - 1);
+	madvise(p, n * page, MADV_HUGEPAGE);
+	number(p, n);
+	before = folio_splits();
+	if (moves(COPY, &p, n, n, FIXED, to)) {
+		check_numbers(p, n);
+		ck_assert_int_eq(folio_splits(), before);
+	}
+	ck_assert_int_eq(write(fd, "never", 5), 5);
+	close(fd);
+}
+END_TEST
+
 /* A device that may write to memory: an io_uring with a registered buffer. */
 static struct {
 	int fd;
@@ -1795,6 +1859,8 @@ static Suite *suite(void)
 	tcase_add_test(not_for, not_for_locked_memory);
 	tcase_add_loop_test(not_for, all_memory_locked, 0, METHODS);
 	tcase_add_test(not_for, not_for_guard_pages);
+	tcase_add_loop_test(not_for, neighbours_not_marked, UFFD_MOVE, PLAIN);
+	tcase_add_test(not_for, folios_not_split);
 	tcase_add_test(not_for, not_for_pinned_pages);
 	tcase_add_test(not_for, pinned_pages_not_copied);
 	tcase_add_test(not_for, pinned_pages_copied);

@@ -255,9 +255,9 @@ static const struct {
 	  MREMAP_COMPAT_NOT_SUPPORTED },
 	{ SYS_openat, EMFILE, MREMAP_COMPAT_UNKNOWN,
 	  MREMAP_COMPAT_NO_RESOURCES },
-	{ SYS_madvise, EPERM, MREMAP_COMPAT_NOT_PERMITTED,
+	{ SYS_msync, EPERM, MREMAP_COMPAT_NOT_PERMITTED,
 	  MREMAP_COMPAT_FORBIDDEN },
-	{ SYS_madvise, ENOSYS, MREMAP_COMPAT_UNSUPPORTED,
+	{ SYS_msync, ENOSYS, MREMAP_COMPAT_UNSUPPORTED,
 	  MREMAP_COMPAT_NOT_SUPPORTED },
 	/* The thread that does it */
 	{ SYS_rt_sigprocmask, EPERM, MREMAP_COMPAT_NOT_PERMITTED,
@@ -361,7 +361,7 @@ END_TEST
  * and undoes what there is.
  */
 static const long deadly[] = {
-	SYS_close_range, SYS_openat, SYS_ioctl, SYS_madvise,
+	SYS_close_range, SYS_openat, SYS_ioctl, SYS_msync,
 };
 #define DEADLY ((int)(sizeof(deadly) / sizeof(deadly[0])))
 
@@ -494,7 +494,7 @@ END_TEST
 START_TEST(killed_for_other_calls)
 {
 	static const long calls[] = {
-		SYS_userfaultfd, SYS_openat, SYS_ioctl, SYS_madvise,
+		SYS_userfaultfd, SYS_openat, SYS_ioctl, SYS_msync,
 		SYS_munlock, SYS_read, SYS_preadv, SYS_close, SYS_clone,
 		SYS_close_range, SYS_rt_sigprocmask, SYS_tgkill,
 	};
