@@ -329,7 +329,8 @@ static int copy_pages(int pagemap, char *to, char *from, size_t size)
 {
 	struct walk walk = start_walk(pagemap, from, size);
 	int memory, found, err = 0;
-	char *run;
+	bool checked = false;
+	char *run, byte;
 	size_t n;
 
 	memory = mc_open("/proc/thread-self/mem", O_RDONLY);
@@ -338,9 +339,18 @@ static int copy_pages(int pagemap, char *to, char *from, size_t size)
 	while (!err && (found = next_run(&walk, &run, &n))) {
 		if (found < 0)
 			err = errno;
+		/*
+		 * A userfaultfd of the program's can have followed the moves. Then
+		 * each write to the target would wait for an answer that perhaps
+		 * nobody gives; but this way does not wait for one, it fails.
+		 */
+		else if (!checked && read_at(memory, &byte, 1, (uintptr_t)to +
+					     (uintptr_t)(run - from)) != 1)
+			err = EINVAL;
 		else if (read_at(memory, to + (run - from), n,
 				 (uintptr_t)run) != (long)n)
 			err = EIO;
+		checked = true;
 	}
 	mc_close(memory);
 	return err;

@@ -232,7 +232,9 @@ enum mremap_compat_reason {
 	 * Not for this memory.  UFFD_MOVE and COPY are for a range of a single
 	 * private anonymous mapping that is readable and writable, not locked,
 	 * and not the stack of the first thread; without guard pages
-	 * (MADV_GUARD_INSTALL); not with MREMAP_DONTUNMAP; and, if the call may not fall back to PLAIN, not
+	 * (MADV_GUARD_INSTALL); not with MREMAP_DONTUNMAP; COPY: not registered
+	 * with a userfaultfd that follows moves (UFFD_FEATURE_EVENT_REMAP), for
+	 * it would wait for answers; and, if the call may not fall back to PLAIN, not
 	 * onto mappings (MREMAP_FIXED) that could not be brought back: only
 	 * onto free addresses or a range of a single private anonymous mapping
 	 * that is not locked.  KERNEL: MREMAP_MUST_RELOCATE_ANON cannot be

@@ -9,9 +9,11 @@
 #include "compat.h"
 
 #include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -769,6 +771,58 @@ START_TEST(folios_not_split)
 	}
 	ck_assert_int_eq(write(fd, "never", 5), 5);
 	close(fd);
+}
+END_TEST
+
+/* What follows the moves of a userfaultfd of the program's */
+static void *read_events(void *arg)
+{
+	struct uffd_msg event;
+	int fd = *(int *)arg;
+
+	/* Moves are noted, but faults are left to wait for ever. */
+	while (read(fd, &event, sizeof(event)) > 0)
+		;
+	return NULL;
+}
+
+/*
+ * Memory whose registration goes with it: to write there would be a fault that waits
+ * for an answer. It is for PLAIN, and no call waits for ever.
+ */
+START_TEST(not_for_watched_memory)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API, .features = UFFD_FEATURE_EVENT_REMAP,
+	};
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *p = filled(8, 'a'), *area = map(8, PROT_NONE);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	pthread_t id;
+
+	/* Faults of the kernel only fail then, for the unprivileged. */
+	if (fd < 0)
+		fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | 1);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		return;		/* not permitted */
+	supported(methods[_i]);
+	range.range.start = (uintptr_t)p;
+	range.range.len = 8 * page;
+	ck_assert_int_eq(ioctl(fd, UFFDIO_REGISTER, &range), 0);
+	ck_assert_int_eq(pthread_create(&id, NULL, read_events, &fd), 0);
+	refuses(_i, p, 8, FIXED, map(8, PROT_NONE), _i == UFFD_MOVE ?
+		MREMAP_COMPAT_BUSY : MREMAP_COMPAT_UNSUITABLE);
+	check_filled(p, 8, 'a');
+	ck_assert_ptr_eq(mremap_compat_ext(p, 8 * page, 8 * page, FIXED | ANON,
+					   area, methods[_i] |
+					   MREMAP_COMPAT_PLAIN, &report), area);
+	ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
+	check_filled(area, 8, 'a');
+#ifdef __SANITIZE_THREAD__	/* which wants all threads joined */
+	pthread_cancel(id);
+	pthread_join(id, NULL);
+#endif
 }
 END_TEST
 
@@ -1861,6 +1915,7 @@ static Suite *suite(void)
 	tcase_add_test(not_for, not_for_guard_pages);
 	tcase_add_loop_test(not_for, neighbours_not_marked, UFFD_MOVE, PLAIN);
 	tcase_add_test(not_for, folios_not_split);
+	tcase_add_loop_test(not_for, not_for_watched_memory, UFFD_MOVE, PLAIN);
 	tcase_add_test(not_for, not_for_pinned_pages);
 	tcase_add_test(not_for, pinned_pages_not_copied);
 	tcase_add_test(not_for, pinned_pages_copied);
