@@ -42,9 +42,6 @@
 #endif
 #define FUTEX_WAIT 0
 
-/* What rt_sigprocmask(2) takes for the size of a set */
-#define SIGNALS_SIZE (_NSIG / 8)
-
 /* Those of an ordinary thread: emulators know no others, nor do sandboxes. */
 #define THREAD_FLAGS \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | \
@@ -59,11 +56,7 @@ struct apart {
 	int err;
 };
 
-/*
- * What the thread runs. SIGSYS is how some sandboxes answer a system call; were it
- * blocked, it would kill. Signals without a handler can be let act at once.
- */
-static void begin(struct apart *apart)
+void mc_unblock_some(const sigset_t *signals)
 {
 	/* By which somebody or a timer ends or stops a program that hangs */
 	static const int ending[] = {
@@ -73,26 +66,32 @@ static void begin(struct apart *apart)
 	sigset_t here;
 
 	sigemptyset(&here);
-	if (!sigismember(&apart->signals, SIGSYS))
+	if (!sigismember(signals, SIGSYS))
 		sigaddset(&here, SIGSYS);
 	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
-		if (!sigismember(&apart->signals, ending[i]) &&
+		if (!sigismember(signals, ending[i]) &&
 		    !sigaction(ending[i], NULL, &action) &&
 		    action.sa_handler == SIG_DFL)
 			sigaddset(&here, ending[i]);
 	syscall(SYS_rt_sigprocmask, (long)SIG_UNBLOCK, &here, NULL,
 		(long)SIGNALS_SIZE);
-	/*
-	 * A new table, with nothing in it. The process's descriptors are not
-	 * touched, and none is closed that somebody could wait for.
-	 */
-	if (syscall(SYS_close_range, 0UL, (unsigned long)~0U,
-		    (long)CLOSE_RANGE_UNSHARE)) {
-		apart->err = errno == EINVAL ? ENOSYS : errno;
-		return;
-	}
-	apart->err = 0;
-	apart->function(apart->argument);
+}
+
+int mc_own_table(void)
+{
+	if (!syscall(SYS_close_range, 0UL, (unsigned long)~0U,
+		     (long)CLOSE_RANGE_UNSHARE))
+		return 0;
+	return errno == EINVAL ? ENOSYS : errno;
+}
+
+/* What the thread runs. */
+static void begin(struct apart *apart)
+{
+	mc_unblock_some(&apart->signals);
+	apart->err = mc_own_table();
+	if (!apart->err)
+		apart->function(apart->argument);
 }
 
 /*
@@ -280,13 +279,7 @@ static long run_thread(struct apart *apart)
 
 #endif
 
-/*
- * It has left the memory, but until it is gone the process is not what the caller
- * thinks that it is: unshare(CLONE_NEWUSER) fails where there is another thread.
- * That takes microseconds; but if a tracer has to take note first, or it runs at
- * a lower priority, not for ever.
- */
-static void wait_until_gone(long tid)
+void mc_wait_until_gone(long tid)
 {
 	const long pid = syscall(SYS_getpid);
 
@@ -320,7 +313,7 @@ int mc_apart(void (*function)(void *argument), void *argument)
 		return errno;
 	tid = run_thread(&apart);
 	if (tid > 0)
-		wait_until_gone(tid);
+		mc_wait_until_gone(tid);
 	syscall(SYS_rt_sigprocmask, (long)SIG_SETMASK, &apart.signals, NULL,
 		(long)SIGNALS_SIZE);
 	/* No threads in this process, as after unshare(CLONE_NEWPID) */

@@ -7,11 +7,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define API __attribute__((visibility("default")))
+
+/* What rt_sigprocmask(2) takes for the size of a set */
+#define SIGNALS_SIZE (_NSIG / 8)
 
 static inline size_t mc_page_size(void)
 {
@@ -46,6 +53,39 @@ static inline void *mc_mremap(void *old_address, size_t old_size,
  */
 int mc_apart(void (*function)(void *argument), void *argument);
 
+/* What such a thread does at first and at last; the thread of a handle, too. */
+
+/*
+ * All signals are blocked, and signals has those that the caller had blocked. SIGSYS
+ * is how some sandboxes answer a system call; were it blocked, it would kill. And
+ * signals without a handler can be let act at once.
+ */
+void mc_unblock_some(const sigset_t *signals);
+
+/*
+ * A new table, with nothing in it. The process's descriptors are not touched, and
+ * none is closed that somebody could wait for. Returns 0 or an error number.
+ */
+int mc_own_table(void);
+
+/*
+ * It has left the memory, but until it is gone the process is not what the caller
+ * thinks that it is: unshare(CLONE_NEWUSER) fails where there is another thread.
+ * That takes microseconds; but if a tracer has to take note first, or it runs at
+ * a lower priority, not for ever.
+ */
+void mc_wait_until_gone(long tid);
+
+/*
+ * As mc_apart(), in the thread of a handle. Returns false, and has not called it,
+ * if that thread is not to be had: busy, ended, or in another process.
+ */
+bool mc_handle_run(struct mremap_compat_handle *handle,
+		   void (*function)(void *argument), void *argument);
+
+/* Its userfaultfd, a number in the table of that thread; -1: none */
+int mc_handle_fd(const struct mremap_compat_handle *handle);
+
 /*
  * For the thread's descriptors: the system calls and nothing more, see apart.c.
  * Nor are they cancellation points.
@@ -77,14 +117,33 @@ struct mc_move {
 };
 
 /*
- * Move with relocation by one of the two methods, apart.  Returns USED and the
- * new address in *result; or why not, with everything as it was (but what was
- * mapped at a target that need not be kept may be empty).  *begun: UFFD_MOVE has
- * begun to move pages, so that it can have stopped at one that is pinned, or
- * before it.  Changes errno.
+ * Move with relocation by one of the two methods, in the thread of a handle if there
+ * is one and it is free, else apart.  Returns USED and the new address in *result; or
+ * why not, with everything as it was (but what was mapped at a target that need not
+ * be kept may be empty).  *begun: UFFD_MOVE has begun to move pages, so that it can
+ * have stopped at one that is pinned, or before it.  Changes errno.
  */
-enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
+enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
+				      enum mremap_compat_method method,
 				      const struct mc_move *move,
 				      void **result, bool *begun);
+
+/* What a move of so many bytes by UFFD_MOVE costs, by the table of costs. */
+uint64_t mc_cost_of_move(size_t size);
+
+/*
+ * What it took last to close a userfaultfd of a call's own, by the same measure; 0:
+ * not known. The kernel walks through all mappings of the process.
+ */
+unsigned int mc_closing_cost(void);
+
+/*
+ * A call has done without, for what closing took. It is believed a little less, so
+ * that after some thousand calls one finds out anew.
+ */
+void mc_doubt_closing_cost(void);
+
+/* A userfaultfd that can move; *fd is -1 if there is none. Returns why, or USED. */
+enum mremap_compat_reason mc_uffd_open(int *fd);
 
 #endif

@@ -28,10 +28,12 @@
 #include "internal.h"
 #include "maps.h"
 
+#include <limits.h>
 #include <sched.h>
-#include <string.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* ---- interfaces that older headers lack ---------------------------------- */
 
@@ -130,6 +132,7 @@ struct job {
 		size_t size;
 	} guard[3];
 	int fd;			/* UFFD_MOVE: userfaultfd; -1: none */
+	int kept;		/* that of a handle; -1: none */
 	int pagemap;		/* of /proc/thread-self; -1: none */
 	enum mremap_compat_method method;
 	bool begun;		/* to move pages (UFFD_MOVE) */
@@ -388,12 +391,12 @@ static void uffd_unregister(int fd, char *start, size_t size)
 	mc_ioctl(fd, UFFD_IOCTL_UNREGISTER, &range);
 }
 
-/* Sets job->fd, or returns why not. */
-static enum mremap_compat_reason uffd_open(struct job *job)
+enum mremap_compat_reason mc_uffd_open(int *result)
 {
 	struct uffd_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
 	int fd, err;
 
+	*result = -1;
 	fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK |
 						  UFFD_USER_MODE_ONLY));
 	if (fd < 0) {
@@ -424,8 +427,55 @@ static enum mremap_compat_reason uffd_open(struct job *job)
 		return err == EINVAL ? MREMAP_COMPAT_NOT_SUPPORTED :
 				       reason_of(err);
 	}
-	job->fd = fd;
+	*result = fd;
 	return MREMAP_COMPAT_USED;
+}
+
+/*
+ * What closing took the last time, by the measure of the table of costs: its ratio
+ * to what all the rest took, which is in the table. 0: not known.
+ */
+static atomic_uint closing_cost;
+
+static uint64_t processor_time(void)
+{
+	struct timespec t;
+
+	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t))
+		return 0;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void uffd_close(int fd, uint64_t begin, size_t size)
+{
+	const uint64_t middle = processor_time();
+	uint64_t closing, most;
+
+	mc_close(fd);
+	closing = processor_time() - middle;
+	if (middle <= begin)
+		return;
+	closing = closing * mc_cost_of_move(size) / (middle - begin);
+	/* Not all at once: this call may have been interrupted. */
+	most = 4 * (uint64_t)mc_closing_cost() + 10000;
+	if (closing > most)
+		closing = most;
+	atomic_store_explicit(&closing_cost, closing < UINT_MAX ?
+			      (unsigned int)closing : UINT_MAX,
+			      memory_order_relaxed);
+}
+
+unsigned int mc_closing_cost(void)
+{
+	return atomic_load_explicit(&closing_cost, memory_order_relaxed);
+}
+
+void mc_doubt_closing_cost(void)
+{
+	const unsigned int cost = mc_closing_cost();
+
+	atomic_store_explicit(&closing_cost, cost - cost / 1024 - !!cost,
+			      memory_order_relaxed);
 }
 
 /*
@@ -887,6 +937,7 @@ static void run(struct job *job)
 static void relocate(void *argument)
 {
 	struct job *job = argument;
+	const uint64_t begin = processor_time();
 	enum mremap_compat_reason reason;
 
 	reason = check_mapping(job->move);
@@ -894,8 +945,11 @@ static void relocate(void *argument)
 		job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
 		if (has_guard(job->pagemap, job->move->old, job->size))
 			reason = MREMAP_COMPAT_UNSUITABLE;
+		else if (job->method == MREMAP_COMPAT_UFFD_MOVE &&
+			 job->kept >= 0)
+			job->fd = job->kept;
 		else if (job->method == MREMAP_COMPAT_UFFD_MOVE)
-			reason = uffd_open(job);
+			reason = mc_uffd_open(&job->fd);
 		else if (job->pagemap < 0)
 			reason = reason_of(errno);
 	}
@@ -905,23 +959,31 @@ static void relocate(void *argument)
 		job->reason = reason;
 	/* Before the caller is told, not after it as the table is. */
 	mc_close(job->pagemap);
-	mc_close(job->fd);
+	if (job->fd >= 0 && job->fd != job->kept)
+		uffd_close(job->fd, begin, job->size);
 }
 
-enum mremap_compat_reason mc_relocate(enum mremap_compat_method method,
+enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
+				      enum mremap_compat_method method,
 				      const struct mc_move *move,
 				      void **result, bool *begun)
 {
 	struct job job = {
-		.move = move, .fd = -1, .pagemap = -1, .method = method,
+		.move = move, .fd = -1, .kept = -1, .pagemap = -1,
+		.method = method,
 	};
 	int err;
 
 	job.size = move->old_size < move->new_size ? move->old_size :
 						     move->new_size;
-	err = mc_apart(relocate, &job);
-	if (err)
-		return reason_of(err);
+	if (handle)
+		job.kept = mc_handle_fd(handle);
+	if (!handle || !mc_handle_run(handle, relocate, &job)) {
+		job.kept = -1;
+		err = mc_apart(relocate, &job);
+		if (err)
+			return reason_of(err);
+	}
 	if (job.reason == MREMAP_COMPAT_NOT_TRIED) {
 		/*
 		 * A filter has ended the thread for a system call, which was

@@ -7,13 +7,17 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define API __attribute__((visibility("default")))
+#ifndef MADV_POPULATE_READ
+# define MADV_POPULATE_READ 22
+#endif
 
 #define RELOCATE_FLAGS (MREMAP_RELOCATE_ANON | MREMAP_MUST_RELOCATE_ANON)
 #define KNOWN_FLAGS \
 	(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP | RELOCATE_FLAGS)
+
+/* The smallest there are */
+#define HUGE_PAGE ((size_t)2 << 20)
 
 /* A flag that no kernel has. */
 #define NONSENSE_FLAG 0x40000000
@@ -276,7 +280,7 @@ static enum mremap_compat_support try_method(enum mremap_compat_method method)
 		.old = page, .old_size = size, .new_size = size,
 		.fixed = true, .to = next + size, .keep_target = true,
 	};
-	switch (mc_relocate(method, &move, &result, &begun)) {
+	switch (mc_relocate(NULL, method, &move, &result, &begun)) {
 	case MREMAP_COMPAT_USED:
 		page = NULL;
 		search.address = (uintptr_t)next;
@@ -367,6 +371,8 @@ struct call {
 	bool kernel_knows;		/* the flags, so that PLAIN may try them */
 	int kernel_errno;		/* how KERNEL failed for want of memory */
 	bool begun;			/* UFFD_MOVE, to move pages */
+	bool realloc;			/* COPY may go to new memory */
+	struct mremap_compat_handle *handle;
 	int saved_errno;
 	struct mremap_compat_report *report;
 };
@@ -487,6 +493,112 @@ static bool is_invalid(const struct call *call)
 				     : old_start - new_start < new_size;
 }
 
+/* ---- what is cheapest ---------------------------------------------------------- */
+
+/*
+ * Nanoseconds by call and by page of 4 KiB, as tests/compat/cost.c measures them with
+ * 25 mappings (compat/README.md has the table). On other processors all are larger or
+ * smaller; what counts are the ratios.
+ */
+struct cost {
+	unsigned int call, page;
+};
+
+static const struct cost cost_move = { 95000, 150 };
+static const struct cost cost_copy = { 95000, 2800 };
+/* By mremap_compat_realloc_with(): into new memory */
+static const struct cost cost_new = { 7500, 2200 };
+
+static uint64_t cost_of(const struct cost *cost, size_t size)
+{
+	return cost->call + (uint64_t)(size / 4096) * cost->page;
+}
+
+uint64_t mc_cost_of_move(size_t size)
+{
+	return cost_of(&cost_move, size);
+}
+
+static size_t size_to_move(const struct call *call)
+{
+	const size_t size = call->old_size < call->new_size ?
+			    call->old_size : call->new_size;
+
+	return mc_round_up(size);
+}
+
+/*
+ * Larger memory may be made of huge pages, which it would cost to do without; by the
+ * way that other calls take, what makes them so comes along.
+ */
+static bool into_new(const struct call *call)
+{
+	return call->realloc && size_to_move(call) < HUGE_PAGE;
+}
+
+/*
+ * Whether COPY, which has to be allowed, comes before UFFD_MOVE: for little memory,
+ * and where the process has so many mappings that it takes long to close a
+ * userfaultfd. As COPY of what need not be new takes a thread, too, and twice the
+ * memory, it must be cheaper by half.
+ */
+static bool copy_is_cheaper(const struct call *call)
+{
+	const bool kept = call->handle && mc_handle_fd(call->handle) >= 0;
+	const size_t size = size_to_move(call);
+	const uint64_t copy = into_new(call) ? cost_of(&cost_new, size) :
+					       2 * cost_of(&cost_copy, size);
+	const uint64_t move = mc_cost_of_move(size);
+
+	if (copy < move)
+		return true;
+	if (kept || copy >= move + mc_closing_cost())
+		return false;
+	mc_doubt_closing_cost();
+	return true;
+}
+
+/* ---- other methods -------------------------------------------------------------- */
+
+/*
+ * COPY of a region of which no more is promised than realloc() promises: into new
+ * memory, without another thread or a descriptor. What is not readable is not for
+ * it; a write to memory that has been unmapped for want of it would be the end.
+ */
+static enum mremap_compat_reason copy_into_new(const struct call *call,
+					       void **result)
+{
+	const size_t page = mc_page_size(), size = size_to_move(call);
+	const char *from = call->old_address;
+	char *to;
+
+	/* Locked memory would not be locked any more. Or it is not mapped. */
+	if (syscall(SYS_msync, from, call->old_size, (long)MS_INVALIDATE))
+		return errno == EPERM ? MREMAP_COMPAT_FORBIDDEN :
+					MREMAP_COMPAT_UNSUITABLE;
+	/*
+	 * Guard pages and broken ones, and what is not readable. Where it is not
+	 * known (Linux before 5.14, a sandbox) it is not for no bytes either.
+	 */
+	if (madvise(call->old_address, size, MADV_POPULATE_READ) &&
+	    !madvise(call->old_address, 0, MADV_POPULATE_READ))
+		return MREMAP_COMPAT_UNSUITABLE;
+	to = mmap(NULL, call->new_size, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (to == MAP_FAILED)
+		return MREMAP_COMPAT_NO_RESOURCES;
+	/* A page of zeros stays a hole. */
+	for (size_t i = 0; i < size; i += page)
+		if (from[i] || memcmp(from + i, from + i + 1, page - 1))
+			memcpy(to + i, from + i, page);
+	if (munmap(call->old_address, call->old_size)) {
+		munmap(to, call->new_size);
+		return MREMAP_COMPAT_NO_RESOURCES;
+	}
+	*result = to;
+	return MREMAP_COMPAT_USED;
+}
+
 /* UFFD_MOVE or COPY. False if the next method shall be tried. */
 static bool by_pages(struct call *call, enum mremap_compat_method method,
 		     void **result)
@@ -501,10 +613,15 @@ static bool by_pages(struct call *call, enum mremap_compat_method method,
 	};
 	enum mremap_compat_reason reason = MREMAP_COMPAT_UNSUITABLE;
 
-	if (!(call->methods & method) || !can_use(call, method, probe(method)))
+	if (!(call->methods & method))
 		return false;
-	if (!(call->flags & MREMAP_DONTUNMAP) && move.old_size)
-		reason = mc_relocate(method, &move, result, &call->begun);
+	if (method == COPY && into_new(call))
+		reason = copy_into_new(call, result);
+	else if (!can_use(call, method, probe(method)))
+		return false;
+	else if (!(call->flags & MREMAP_DONTUNMAP) && move.old_size)
+		reason = mc_relocate(call->handle, method, &move, result,
+				     &call->begun);
 	errno = call->saved_errno;
 	if (reason != MREMAP_COMPAT_USED) {
 		give_reason(call, method, reason);
@@ -515,9 +632,9 @@ static bool by_pages(struct call *call, enum mremap_compat_method method,
 }
 
 /*
- * From a copy of a pinned page its device would be cut off, and only UFFD_MOVE can
- * find that out. So where it is to be had, nothing is copied that it has not seen:
- * a page at which it stopped, or one behind that, may be pinned.
+ * A page at which UFFD_MOVE has stopped, or one behind that, may be pinned after all:
+ * a device would be cut off from a copy of it. So nothing is copied that UFFD_MOVE
+ * has begun with, or could not begin with for want of resources.
  */
 static bool may_copy(struct call *call)
 {
@@ -533,6 +650,21 @@ static bool may_copy(struct call *call)
 	else
 		return true;
 	return false;
+}
+
+/* UFFD_MOVE and COPY, the cheaper one first. */
+static bool by_either(struct call *call, void **result)
+{
+	const unsigned int both = UFFD_MOVE | COPY;
+
+	if ((call->methods & both) == both && copy_is_cheaper(call)) {
+		if (by_pages(call, COPY, result))
+			return true;
+		/* It has its reason. */
+		call->methods &= ~COPY;
+	}
+	return by_pages(call, UFFD_MOVE, result) ||
+	       (may_copy(call) && by_pages(call, COPY, result));
 }
 
 static void *do_call(struct call *call)
@@ -556,8 +688,7 @@ static void *do_call(struct call *call)
 				return result;
 			errno = call->saved_errno;
 		}
-		if (by_pages(call, UFFD_MOVE, &result) ||
-		    (may_copy(call) && by_pages(call, COPY, &result)))
+		if (by_either(call, &result))
 			return result;
 		if (call->must)
 			return fail(call->kernel_errno ? call->kernel_errno :
@@ -577,35 +708,28 @@ static void *do_call(struct call *call)
 	return result;
 }
 
-API void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
-			    int flags, void *new_address, unsigned int methods,
-			    struct mremap_compat_report *report)
+static void *call_with(struct call *call, unsigned int methods,
+		       struct mremap_compat_report *report)
 {
 	const unsigned int in_force = mremap_compat_get_methods();
+	const int flags = call->flags;
 	struct mremap_compat_report unwanted;
-	struct call call = {
-		.old_address = old_address,
-		.old_size = old_size,
-		.new_size = new_size,
-		.flags = flags,
-		.methods = methods & in_force,
-		.must = (flags & MREMAP_MUST_RELOCATE_ANON) ||
-			!(methods & PLAIN),
-		.saved_errno = errno,
-		.report = report ? report : &unwanted,
-	};
 
-	*call.report = (struct mremap_compat_report){ 0 };
+	call->methods = methods & in_force;
+	call->must = (flags & MREMAP_MUST_RELOCATE_ANON) || !(methods & PLAIN);
+	call->saved_errno = errno;
+	call->report = report ? report : &unwanted;
+	*call->report = (struct mremap_compat_report){ 0 };
 	for (unsigned int i = 0; i < MREMAP_COMPAT_METHODS; i++) {
 		const unsigned int method = 1U << i;
 
 		if (!(methods & method) ||
 		    (method == PLAIN ? (flags & MREMAP_MUST_RELOCATE_ANON) :
 				       !(flags & RELOCATE_FLAGS))) {
-			give_reason(&call, method, MREMAP_COMPAT_NOT_ALLOWED);
-			call.methods &= ~method;
+			give_reason(call, method, MREMAP_COMPAT_NOT_ALLOWED);
+			call->methods &= ~method;
 		} else if (!(in_force & method)) {
-			give_reason(&call, method, MREMAP_COMPAT_SWITCHED_OFF);
+			give_reason(call, method, MREMAP_COMPAT_SWITCHED_OFF);
 		}
 	}
 
@@ -616,10 +740,35 @@ API void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
 	if (!methods || (methods & ~(unsigned int)ALL_METHODS) ||
 	    (!(flags & RELOCATE_FLAGS) && !(methods & PLAIN)))
 		return fail(EINVAL);
-	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
-		call.new_address = new_address;
+	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)))
+		call->new_address = NULL;
+	return do_call(call);
+}
 
-	return do_call(&call);
+API void *mremap_compat_ext_with(struct mremap_compat_handle *handle,
+				 void *old_address, size_t old_size,
+				 size_t new_size, int flags, void *new_address,
+				 unsigned int methods,
+				 struct mremap_compat_report *report)
+{
+	struct call call = {
+		.handle = handle,
+		.old_address = old_address,
+		.old_size = old_size,
+		.new_size = new_size,
+		.flags = flags,
+		.new_address = new_address,
+	};
+
+	return call_with(&call, methods, report);
+}
+
+API void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
+			    int flags, void *new_address, unsigned int methods,
+			    struct mremap_compat_report *report)
+{
+	return mremap_compat_ext_with(NULL, old_address, old_size, new_size,
+				      flags, new_address, methods, report);
 }
 
 API void *mremap_compat(void *old_address, size_t old_size, size_t new_size,
@@ -639,40 +788,52 @@ API void *mremap_compat(void *old_address, size_t old_size, size_t new_size,
 				 new_address, KERNEL | PLAIN, NULL);
 }
 
-API void *mremap_compat_realloc(void *region, size_t old_size, size_t new_size)
+API void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
+				     void *region, size_t old_size,
+				     size_t new_size, unsigned int methods,
+				     struct mremap_compat_report *report)
 {
-	const size_t old_pages = mc_round_up(old_size);
-	const size_t new_pages = mc_round_up(new_size);
-	unsigned int methods = ALL_METHODS;
+	struct call call = {
+		.handle = handle,
+		.old_address = region,
+		.old_size = mc_round_up(old_size),
+		.new_size = mc_round_up(new_size),
+		.flags = MREMAP_MAYMOVE | MREMAP_RELOCATE_ANON,
+		.realloc = true,
+	};
 	void *result;
 
-	if ((uintptr_t)region & (mc_page_size() - 1) || !region != !old_size) {
+	if (report)
+		*report = (struct mremap_compat_report){ 0 };
+	if ((uintptr_t)region & (mc_page_size() - 1) || !region != !old_size ||
+	    !methods || (methods & ~(unsigned int)ALL_METHODS)) {
 		errno = EINVAL;
 		return NULL;
 	}
-	if ((old_size && !old_pages) || (new_size && !new_pages)) {
+	if ((old_size && !call.old_size) || (new_size && !call.new_size)) {
 		errno = ENOMEM;
 		return NULL;
 	}
 	if (!new_size) {
 		if (region)
-			munmap(region, old_pages);
+			munmap(region, call.old_size);
 		return NULL;
 	}
-	if (old_pages > MREMAP_COMPAT_COPY_MAX)
-		methods &= ~(unsigned int)COPY;
 	if (!region)
-		result = mmap(NULL, new_pages, PROT_READ | PROT_WRITE,
+		result = mmap(NULL, call.new_size, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	else
-		result = mremap_compat_ext(region, old_pages, new_pages,
-					   MREMAP_MAYMOVE |
-					   MREMAP_RELOCATE_ANON, NULL,
-					   methods, NULL);
+		result = call_with(&call, methods, report);
 	if (result != MAP_FAILED)
 		return result;
 	/* By now nothing is wrong with the call but the size. */
 	if (errno == EINVAL)
 		errno = ENOMEM;
 	return NULL;
+}
+
+API void *mremap_compat_realloc(void *region, size_t old_size, size_t new_size)
+{
+	return mremap_compat_realloc_with(NULL, region, old_size, new_size,
+					  MREMAP_COMPAT_KEEP_PAGES, NULL);
 }

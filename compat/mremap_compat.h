@@ -4,12 +4,12 @@
  * system: by the kernel's flags where it has them, on request by other methods
  * where it lacks them, and else as a wish that goes unheard.
  *
- * All functions may be called from any thread at any time, from a signal
- * handler, and from the child after fork() or vfork(); none is a cancellation
- * point.  They print nothing, end nothing, change no signal's handling, leave
- * no file descriptor open, no thread running and no memory mapped but what
- * they return.  What they open meanwhile no child gets, see "Descriptors and
- * signals".
+ * All functions but mremap_compat_open() and mremap_compat_close() may be called
+ * from any thread at any time, from a signal handler, and from the child after
+ * fork() or vfork(); none is a cancellation point.  They print nothing, end
+ * nothing, change no signal's handling, leave no file descriptor open, no thread
+ * running and no memory mapped but what they return.  What they open meanwhile no
+ * child gets, see "Descriptors and signals".
  *
  * Sizes are in bytes.  A "page" is sysconf(_SC_PAGESIZE) bytes.
  */
@@ -86,13 +86,14 @@ enum mremap_compat_method {
 
 #define MREMAP_COMPAT_METHODS 4		/* how many there are */
 #define MREMAP_COMPAT_ALL_METHODS 15	/* the set of all */
-
 /*
- * Up to this many bytes mremap_compat_realloc() copies where it can do no
- * better: the move then takes less than twice the instructions that it takes
- * without copying anything (measured, compat/README.md).
+ * The set of those that keep the pages, all but COPY. A device that may write to
+ * memory, or read it (I/O under way, a buffer registered with io_uring or for RDMA),
+ * does so with its pages, and the library cannot find that out beforehand. So COPY
+ * is for a caller who knows that nothing holds the pages of the memory, and says so
+ * by naming it.
  */
-#define MREMAP_COMPAT_COPY_MAX 32768
+#define MREMAP_COMPAT_KEEP_PAGES 11
 
 /* What the running system says about a method. */
 enum mremap_compat_support {
@@ -124,7 +125,7 @@ enum mremap_compat_support {
  * and reading files of /proc/thread-self, and /dev/userfaultfd; and for the
  * thread that makes these calls, rt_sigprocmask(2), clone(2) (with the flags
  * of any thread), close_range(2), futex(2), exit(2), getpid(2), tgkill(2),
- * sched_yield(2) and nanosleep(2).  (A filter that kills a thread for one of
+ * sched_yield(2), nanosleep(2) and clock_gettime(2).  (A filter that kills a thread for one of
  * the first kind kills that thread only: NOT_PERMITTED.)  KERNEL and PLAIN
  * take mmap(2), mremap(2) and munmap(2).
  *
@@ -278,7 +279,9 @@ struct mremap_compat_report {
  * With a RELOCATE flag, a mapping that can keep its place keeps it, unless
  * MREMAP_FIXED or MREMAP_DONTUNMAP says otherwise.  Else the first of KERNEL,
  * UFFD_MOVE, COPY and PLAIN that is allowed and works moves it, with
- * MREMAP_MUST_RELOCATE_ANON not PLAIN.  KERNEL as USED means that the memory
+ * MREMAP_MUST_RELOCATE_ANON not PLAIN; but COPY comes before UFFD_MOVE where it
+ * costs less by half, which is where the process has thousands of mappings (see
+ * mremap_compat_open()).  KERNEL as USED means that the memory
  * is relocated, with one exception: with MREMAP_RELOCATE_ANON alone, and of the
  * other methods only PLAIN allowed and in force, there is one call of the
  * kernel's, which may move the memory without relocating and does not tell.
@@ -293,10 +296,10 @@ struct mremap_compat_report {
  *   - COPY IS NOT FOR MEMORY PINNED FOR I/O (buffers registered with
  *     io_uring, RDMA, O_DIRECT under way).  The device goes on with the old
  *     pages: what it writes is lost, what it reads is old, and nothing tells.
- *     UFFD_MOVE does notice.  So where it is allowed and SUPPORTED and yet
- *     fails, COPY is left out, too (BUSY, NO_RESOURCES), and PLAIN is next,
- *     which keeps the pages. But where COPY is allowed and UFFD_MOVE is not,
- *     is switched off, not supported or forbidden, nobody looks.
+ *     UFFD_MOVE does notice, and if it has begun, nothing is copied (BUSY,
+ *     NO_RESOURCES), and PLAIN is next, which keeps the pages.  But nobody looks
+ *     where COPY comes first, or UFFD_MOVE is not allowed, is switched off, not
+ *     supported or forbidden.  MREMAP_COMPAT_KEEP_PAGES is the set without it.
  *   - Memory that is registered with userfaultfd(2) loses the registration,
  *     also if the call fails.
  *   - Stacks, but for that of the first thread, and mappings that grow down are
@@ -359,12 +362,9 @@ void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
 
 /*
  * realloc() for a region of whole pages of one's own: private anonymous
- * memory, readable and writable, from mmap(2) or from here.  All methods are
- * allowed, COPY for at most MREMAP_COMPAT_COPY_MAX bytes, so nobody else may
- * use the region meanwhile, see mremap_compat_ext().  A REGION PINNED FOR I/O
- * is safe where UFFD_MOVE is SUPPORTED and not forbidden later; else it is
- * not, unless COPY is switched off by mremap_compat_set_methods() or
- * $MREMAP_COMPAT_METHODS.
+ * memory, readable and writable, from mmap(2) or from here.  By the methods of
+ * MREMAP_COMPAT_KEEP_PAGES, so that pages stay those that a device has pinned.
+ * Nobody else may use the region meanwhile, see mremap_compat_ext().
  *
  *   region    NULL for a new one
  *   old_size  its size, 0 if region is NULL; rounded up to whole pages
@@ -384,6 +384,80 @@ void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
  *	     region is not mapped.
  */
 void *mremap_compat_realloc(void *region, size_t old_size, size_t new_size);
+
+/* ---- Many moves ---------------------------------------------------------- */
+
+/*
+ * A handle that keeps one userfaultfd open for many moves.  To close one, the
+ * kernel walks through all mappings of the process: a call of its own that uses
+ * UFFD_MOVE takes 0.1 ms in a process with few mappings and several ms in one
+ * with 60,000; with a handle it is 0.1 ms in either (measured, compat/README.md).
+ * KERNEL and PLAIN do not need it.
+ *
+ * The descriptor is in a thread that lasts until mremap_compat_close(), and that
+ * has a table of descriptors of its own, like that of a single call, see
+ * "Descriptors and signals": no child has it, of fork(2), vfork(2), posix_spawn(3)
+ * or clone(2), nor a program after execve(2).  In the child a handle is still
+ * valid, and without the thread: its calls are those without a handle.  So are
+ * they, anywhere, while another thread's call uses the handle, and when a filter
+ * (seccomp) has ended the thread.
+ *
+ * The thread is one of the process's: it counts for RLIMIT_NPROC and pids.max,
+ * unshare(2) with CLONE_NEWUSER or CLONE_THREAD fails while it is there, and
+ * after the pthread_exit(3) of all others the process goes on.  It has the
+ * filters, scheduling, processors and memory policy that the caller of
+ * mremap_compat_open() had then, and the credentials that the process has.  No
+ * signals of the process's are delivered to it but during a call, as described
+ * there.
+ *
+ * Returns NULL with errno if it cannot be had, and then calls with NULL for a
+ * handle do as well, but for the time:
+ *
+ *   EAGAIN, ENOMEM  no thread, or no memory.
+ *   ENOSYS  the kernel is too old to keep it from children (Linux 5.9).
+ *   EPERM   a filter forbids what is needed, or has ended the thread.
+ *
+ * If it is only the userfaultfd that is not to be had, that is no error: each call
+ * says so in its report.  Not for signal handlers, as it uses pthread_create(3).
+ */
+struct mremap_compat_handle;
+struct mremap_compat_handle *mremap_compat_open(void);
+
+/*
+ * Close it, end its thread and wait for that.  No call may be using it.  In a child
+ * after fork(2) only the child's copy is closed; a child that shares its parent's
+ * memory leaves it alone.  NULL is ignored.  Leaves errno alone.
+ */
+void mremap_compat_close(struct mremap_compat_handle *handle);
+
+/* mremap_compat_ext() with a handle; NULL: without one. */
+void *mremap_compat_ext_with(struct mremap_compat_handle *handle,
+			     void *old_address, size_t old_size,
+			     size_t new_size, int flags, void *new_address,
+			     unsigned int methods,
+			     struct mremap_compat_report *report);
+
+/*
+ * mremap_compat_realloc() with a handle (NULL: without one), a say in the methods, and
+ * a report, as for mremap_compat_ext_with().  Without PLAIN it fails with EFAULT if no
+ * allowed method could relocate a region that has to move.  EINVAL also: methods is
+ * empty or has a bit that is no method.
+ *
+ * WHO NAMES COPY SAYS THAT NOTHING HOLDS THE REGION'S PAGES, see
+ * MREMAP_COMPAT_KEEP_PAGES, and that the region is what it is by mmap(2) alone: less
+ * than 2 MiB are copied to memory newly mapped, which takes no other thread, but what
+ * madvise(2), mbind(2), mprotect(2), pkey_mprotect(2) and prctl(2) have set is not
+ * kept, and memory that a userfaultfd has been asked to watch is waited for, as by
+ * any reader.  Locked memory and guard pages are noticed (UNSUITABLE).
+ *
+ * Of UFFD_MOVE and COPY the cheaper one is tried first, by a table of measured costs
+ * (compat/README.md): COPY up to some 170 KiB, and where the process has many
+ * mappings and there is no handle, also for larger regions.
+ */
+void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
+				 void *region, size_t old_size, size_t new_size,
+				 unsigned int methods,
+				 struct mremap_compat_report *report);
 
 #ifdef __cplusplus
 }

@@ -129,9 +129,7 @@ struct findings {
 	struct setting sysctls[SYSCTLS], limits[LIMITS];
 	const char *device;		/* /dev/userfaultfd */
 	/* The methods' names, or "unknown". */
-	const char *use_mremap, *use_ext;
-	/* Of mremap_compat_realloc(), above MREMAP_COMPAT_COPY_MAX bytes. */
-	const char *use_large;
+	const char *use_mremap, *use_ext, *use_realloc;
 	char advice[ADVICE_MAX][320];
 	size_t advices;
 	enum exit_status status;
@@ -454,12 +452,13 @@ static void conclude(struct findings *found)
 {
 	static const int kernel_only[] = { KERNEL, PLAIN };
 	static const int all[] = { KERNEL, UFFD_MOVE, COPY, PLAIN };
+	/* MREMAP_COMPAT_KEEP_PAGES */
 	static const int no_copy[] = { KERNEL, UFFD_MOVE, PLAIN };
 	const struct method *m = found->methods;
 
 	found->use_mremap = first_usable(found, kernel_only);
 	found->use_ext = first_usable(found, all);
-	found->use_large = first_usable(found, no_copy);
+	found->use_realloc = first_usable(found, no_copy);
 
 	if (usable(&m[KERNEL]))
 		found->status = EXIT_KERNEL;
@@ -678,12 +677,7 @@ static void print_table(const struct findings *found)
 	puts("\nWhat will be used");
 	row("mremap_compat()", found->use_mremap, "");
 	row("mremap_compat_ext()", found->use_ext, "");
-	if (!strcmp(found->use_ext, found->use_large))
-		row("mremap_compat_realloc()", found->use_ext, "");
-	else
-		printf("  %-28s %s up to %d bytes, %s above\n",
-		       "mremap_compat_realloc()", found->use_ext,
-		       MREMAP_COMPAT_COPY_MAX, found->use_large);
+	row("mremap_compat_realloc()", found->use_realloc, "");
 
 	if (found->advices)
 		puts("\nAdvice");
@@ -792,10 +786,8 @@ static void print_json(const struct findings *found)
 
 	json_member(",\n  \"use\": {", "mremap_compat", found->use_mremap);
 	json_member(", ", "mremap_compat_ext", found->use_ext);
-	json_member(", \"mremap_compat_realloc\": {", "small",
-		    found->use_ext);
-	json_member(", ", "large", found->use_large);
-	printf(", \"small_max\": %d}}", MREMAP_COMPAT_COPY_MAX);
+	json_member(", ", "mremap_compat_realloc", found->use_realloc);
+	putchar('}');
 
 	fputs(",\n  \"advice\": [", stdout);
 	for (i = 0; i < found->advices; i++) {

@@ -542,6 +542,87 @@ START_TEST(holes_left_out)
 }
 END_TEST
 
+/* A handle has its userfaultfd, and opens and closes none for a call. */
+START_TEST(handle_keeps_one)
+{
+	struct mremap_compat_handle *handle = mremap_compat_open();
+
+	if (!has_uffd())
+		return;
+	ck_assert_ptr_nonnull(handle);
+	failing.call = USERFAULTFD;
+	failing.nth = 1;
+	failing.for_ever = true;
+	failing.err = EPERM;
+	for (int k = 0; k < 5; k++) {
+		char *result;
+
+		make(k % 2);
+		failing.on = true;
+		result = mremap_compat_ext_with(handle, old + page, pages * page,
+						pages * page, FIXED | ANON, to,
+						UFFD_MOVE, &report);
+		failing.on = false;
+		ck_assert_ptr_eq(result, to);
+		check(result, true);
+	}
+	ck_assert_int_eq(failing.count, 0);
+	mremap_compat_close(handle);
+}
+END_TEST
+
+/* The copy that realloc_with() makes itself: each call fails, the first or all. */
+START_TEST(realloc_fails)
+{
+	const enum call call = (enum call)(_i / 2);
+	const unsigned int sets[] = {
+		COPY, COPY | MREMAP_COMPAT_PLAIN, UFFD_MOVE | COPY,
+		MREMAP_COMPAT_ALL_METHODS,
+	};
+
+	for (size_t k = 0; k < sizeof(sets) / sizeof(*sets); k++) {
+		for (int nth = 1; ; nth++) {
+			long before;
+			char *result;
+
+			make(false);
+			before = mapped_pages();
+			failing.call = call;
+			failing.nth = nth;
+			failing.for_ever = _i % 2;
+			failing.err = errors[call];
+			failing.count = 0;
+			failing.on = true;
+			errno = 0;
+			result = mremap_compat_realloc_with(NULL, old + page,
+							    pages * page,
+							    (pages + 5) * page,
+							    sets[k], &report);
+			failing.on = false;
+			ck_assert_int_lt(nth, 100);
+			if (!result) {
+				ck_assert_int_ne(errno, 0);
+				ck_assert(moved_part_is(old + page));
+			} else {
+				ck_assert_ptr_ne(result, old + page);
+				ck_assert(moved_part_is(result));
+				check_filled(result + pages * page, 5, 0);
+			}
+			if (call != MUNMAP)
+				ck_assert_int_eq(mapped_pages(), before +
+						 (result ? 5 : 0));
+			if (result)
+				munmap(result, (pages + 5) * page);
+			ck_assert_int_eq(old[0], 'A');
+			ck_assert_int_eq(old[(pages + 1) * page],
+					 'A' + pages + 1);
+			if (failing.count < nth)
+				break;
+		}
+	}
+}
+END_TEST
+
 /* Everywhere that it could fail, a probe knows nothing or knows the truth. */
 START_TEST(probing)
 {
@@ -586,6 +667,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(calls, undone, 0, 5);
 	tcase_add_test(calls, neighbour_comes);
 	tcase_add_loop_test(calls, holes_left_out, 0, 4);
+	tcase_add_test(calls, handle_keeps_one);
+	tcase_add_loop_test(calls, realloc_fails, 0, 2 * CALLS);
 	suite_add_tcase(s, calls);
 
 	tcase_add_checked_fixture(probe, setup, NULL);

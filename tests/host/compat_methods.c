@@ -940,9 +940,8 @@ START_TEST(pinned_pages_not_copied)
 	device_writes("three");
 	ck_assert(begins(area, "three"));
 
-	/* A region so small that it could be copied; no room to grow. */
+	/* A region so small that a copy would be cheaper; no room to grow. */
 	map(1, PROT_READ);
-	ck_assert_int_le(4 * page, MREMAP_COMPAT_COPY_MAX);
 	p = mremap_compat_realloc(area, 4 * page, 400 * page);
 	ck_assert_ptr_nonnull(p);
 	ck_assert_ptr_ne(p, area);
@@ -1747,6 +1746,334 @@ START_TEST(users_change)
 }
 END_TEST
 
+/* ---- a handle --------------------------------------------------------------------- */
+
+static struct mremap_compat_handle *handle;
+
+static void setup_handle(void)
+{
+	setup();
+	for (int i = 0; i < METHODS; i++)
+		mremap_compat_probe(methods[i]);
+	errno = ENOTTY;
+	handle = mremap_compat_open();
+	ck_assert_ptr_nonnull(handle);
+	ck_assert_int_eq(errno, ENOTTY);
+}
+
+/* So often; false if it is not moved by that method. */
+static bool moves_with_handle(int i, int times)
+{
+	struct mremap_compat_report said;
+	char *p = filled(20, 'a');
+	bool moved = true;
+
+	number(p, 20);
+	for (int k = 0; k < times && moved; k++) {
+		char *to = map(20, PROT_NONE), *result;
+
+		result = mremap_compat_ext_with(handle, p, 20 * page, 20 * page,
+						FIXED | ANON, to, methods[i],
+						&said);
+		moved = result != MAP_FAILED;
+		if (moved && (result != to || said.method != methods[i]))
+			abort();
+		if (moved)
+			p = to;
+		else
+			munmap(to, 20 * page);
+	}
+	check_numbers(p, 20);
+	munmap(p, 20 * page);
+	return moved;
+}
+
+START_TEST(handle_moves)
+{
+	const int files = open_files();
+	long before;
+
+	before = mapped_pages();
+	ck_assert_int_eq(moves_with_handle(_i, 50), supported(methods[_i]));
+	ck_assert_int_eq(mapped_pages(), before);
+	ck_assert_int_eq(open_files(), files);
+	errno = ENOTTY;
+	mremap_compat_close(handle);
+	mremap_compat_close(NULL);
+	ck_assert_int_eq(errno, ENOTTY);
+#ifndef __SANITIZE_THREAD__
+	/* Its thread has gone. */
+	ck_assert_int_eq(unshare(CLONE_THREAD), 0);
+#endif
+}
+END_TEST
+
+static int threads_now(void)
+{
+	char text[8192], *line;
+
+	read_file("/proc/self/status", text, sizeof(text));
+	line = strstr(text, "\nThreads:");
+	ck_assert_ptr_nonnull(line);
+	return atoi(line + 9);
+}
+
+/* One thread for all calls: none is made by them, and no descriptor here. */
+START_TEST(handle_has_one_thread)
+{
+	const int threads = threads_now();
+
+	ck_assert_int_ge(threads, 2);
+	moves_with_handle(_i, 3);
+	ck_assert_int_eq(threads_now(), threads);
+	for (int k = 0; k < 20; k++) {
+		struct mremap_compat_handle *other = mremap_compat_open();
+
+		ck_assert_ptr_nonnull(other);
+		mremap_compat_close(other);
+	}
+	ck_assert_int_eq(threads_now(), threads);
+	mremap_compat_close(handle);
+	ck_assert_int_eq(threads_now(), threads - 1);
+}
+END_TEST
+
+/* A child has the handle without its thread; and its parent goes on. */
+START_TEST(handle_after_fork)
+{
+	int status;
+	pid_t pid;
+
+	moves_with_handle(_i, 2);
+	pid = _i == KERNEL ? (pid_t)syscall(SYS_clone, (unsigned long)SIGCHLD,
+					    NULL, NULL, NULL, NULL) : fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		bool moved;
+
+		for (int fd = 3; fd < 64; fd++)
+			close(fd);
+		moved = moves_with_handle(_i, 3);
+		mremap_compat_close(handle);
+		handle = mremap_compat_open();
+		_exit(moved != supported(methods[_i]) || !handle ||
+		      moves_with_handle(_i, 3) != moved);
+	}
+	ck_assert_int_eq(moves_with_handle(_i, 20), supported(methods[_i]));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(moves_with_handle(_i, 2), supported(methods[_i]));
+	mremap_compat_close(handle);
+}
+END_TEST
+
+#ifndef __SANITIZE_THREAD__	/* which makes it fork() */
+__attribute__((noinline)) static pid_t vfork_with_handle(int i)
+{
+	const pid_t pid = vfork();
+
+	if (!pid)
+		_exit(moves_with_handle(i, 3) != supported(methods[i]));
+	return pid;
+}
+
+START_TEST(handle_after_vfork)
+{
+	const pid_t pid = vfork_with_handle(_i);
+	int status;
+
+	ck_assert_int_ge(pid, 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(moves_with_handle(_i, 3), supported(methods[_i]));
+	mremap_compat_close(handle);
+}
+END_TEST
+#endif
+
+static void *use_handle(void *arg)
+{
+	const int i = *(int *)arg;
+
+	return moves_with_handle(i, 100) == supported(methods[i]) ? arg : NULL;
+}
+
+/* It is for one thread, but no harm is done if several use it at once. */
+START_TEST(handle_in_threads)
+{
+	pthread_t id[4];
+	void *result;
+
+	for (int k = 0; k < 4; k++)
+		ck_assert_int_eq(pthread_create(&id[k], NULL, use_handle, &_i),
+				 0);
+	for (int k = 0; k < 4; k++) {
+		ck_assert_int_eq(pthread_join(id[k], &result), 0);
+		ck_assert_ptr_eq(result, &_i);
+	}
+	mremap_compat_close(handle);
+}
+END_TEST
+
+static void handle_handler(int sig)
+{
+	const int saved_errno = errno;
+	char *p = handler_area, *to = p + 8 * page;
+
+	(void)sig;
+	for (int k = 0; k < 2; k++) {
+		char *swap = p;
+
+		if (mremap_compat_ext_with(handle, p, 4 * page, 4 * page,
+					   FIXED | ANON, to, handler_method |
+					   MREMAP_COMPAT_PLAIN, NULL) != to ||
+		    to[page] != 'h')
+			handler_failed = 1;
+		p = to;
+		to = swap;
+	}
+	handled++;
+	errno = saved_errno;
+}
+
+START_TEST(handle_in_a_signal_handler)
+{
+	struct sigaction action = { .sa_handler = handle_handler };
+	struct itimerval timer = { { 0, 2000 }, { 0, 2000 } };
+
+	handler_method = methods[_i];
+	handler_area = map(12, PROT_NONE);
+	ck_assert_int_eq(mprotect(handler_area, 4 * page, RW), 0);
+	memset(handler_area, 'h', 4 * page);
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &timer, NULL), 0);
+	for (int k = 0; k < 1000 && handled < 20; k++)
+		moves_with_handle(_i, 10);
+	timer = (struct itimerval){ 0 };
+	setitimer(ITIMER_REAL, &timer, NULL);
+	ck_assert_int_ge(handled, 20);
+	ck_assert_int_eq(handler_failed, 0);
+	mremap_compat_close(handle);
+}
+END_TEST
+
+/* setuid() has its thread change, too, idle or not. */
+START_TEST(handle_users_change)
+{
+	char name[300], text[4096];
+	pthread_t id;
+	DIR *tasks;
+
+	ck_assert_int_eq(pthread_create(&id, NULL, use_handle, &_i), 0);
+	for (int k = 0; k < 50 && geteuid() == 0; k++)
+		ck_assert_int_eq(seteuid(65534) || seteuid(0), 0);
+	ck_assert_int_eq(pthread_join(id, NULL), 0);
+	if (geteuid() == 0) {
+		ck_assert_int_eq(seteuid(65534), 0);
+		tasks = opendir("/proc/self/task");
+		ck_assert_ptr_nonnull(tasks);
+		for (struct dirent *t; (t = readdir(tasks)); ) {
+			if (t->d_name[0] == '.')
+				continue;
+			snprintf(name, sizeof(name), "/proc/self/task/%s/status",
+				 t->d_name);
+			read_file(name, text, sizeof(text));
+			ck_assert_ptr_nonnull(strstr(text, "Uid:\t0\t65534"));
+		}
+		closedir(tasks);
+	}
+	mremap_compat_close(handle);
+}
+END_TEST
+
+/* A signal for the process does not get to its thread, but is not lost. */
+START_TEST(handle_and_signals)
+{
+	struct sigaction action = { .sa_handler = handle_handler };
+	sigset_t usr1, pending;
+
+	handler_method = MREMAP_COMPAT_PLAIN;
+	handler_area = map(12, RW);
+	memset(handler_area, 'h', 4 * page);
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0);
+	ck_assert_int_eq(kill(getpid(), SIGUSR1), 0);
+	moves_with_handle(UFFD_MOVE, 3);
+	ck_assert_int_eq(handled, 0);
+	ck_assert_int_eq(sigpending(&pending), 0);
+	ck_assert(sigismember(&pending, SIGUSR1));
+	ck_assert_int_eq(pthread_sigmask(SIG_UNBLOCK, &usr1, NULL), 0);
+	ck_assert_int_eq(handled, 1);
+	mremap_compat_close(handle);
+}
+END_TEST
+
+START_TEST(handle_not_to_be_had)
+{
+	const struct rlimit none = { 0, 0 };
+	const long before = mapped_pages();
+
+	mremap_compat_close(handle);
+	if (geteuid() == 0)
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &none), 0);
+	errno = 0;
+	handle = mremap_compat_open();
+	if (handle)		/* all may be had by who is root by name alone */
+		return;
+	ck_assert_int_eq(errno, EAGAIN);
+	ck_assert_int_le(mapped_pages(), before);
+}
+END_TEST
+
+#ifdef NO_SANITIZER
+/*
+ * With so many mappings it takes long to close a userfaultfd. Who allows both methods
+ * gets COPY then, and UFFD_MOVE with a handle, which has one open.
+ */
+START_TEST(many_mappings)
+{
+	enum { many = 20000 };
+	const unsigned int both = MREMAP_COMPAT_UFFD_MOVE | MREMAP_COMPAT_COPY;
+	char *area = map(many, PROT_NONE), *p = filled(4, 'a');
+	char *to = map(4, PROT_NONE);
+	int moves = 0, copies = 0;
+
+	if (!supported(MREMAP_COMPAT_UFFD_MOVE))
+		return;
+	for (int i = 1; i < many; i += 2)
+		if (mprotect(area + i * page, page, PROT_READ))
+			return;		/* vm.max_map_count */
+	for (int k = 0; k < 40; k++) {
+		char *from = p;
+
+		p = mremap_compat_ext(p, 4 * page, 4 * page, FIXED | ANON, to,
+				      both, &report);
+		ck_assert_ptr_eq(p, to);
+		moves += report.method == MREMAP_COMPAT_UFFD_MOVE;
+		copies += report.method == MREMAP_COMPAT_COPY;
+		to = from;
+	}
+	/* It is found out in a few calls. */
+	ck_assert_int_ge(moves, 1);
+	ck_assert_int_ge(copies, 20);
+	for (int k = 0; k < 20; k++) {
+		char *from = p;
+
+		p = mremap_compat_ext_with(handle, p, 4 * page, 4 * page,
+					   FIXED | ANON, to, both, &report);
+		ck_assert_ptr_eq(p, to);
+		ck_assert_uint_eq(report.method, MREMAP_COMPAT_UFFD_MOVE);
+		to = from;
+	}
+	check_filled(p, 4, 'a');
+	mremap_compat_close(handle);
+}
+END_TEST
+#endif
+
 /* ---- mremap_compat_realloc() --------------------------------------------------- */
 
 START_TEST(realloc_contents)
@@ -1810,32 +2137,176 @@ START_TEST(realloc_errors)
 }
 END_TEST
 
-/* It copies little: what has moved plainly does not merge with what is new. */
-START_TEST(realloc_copies_little)
+/* A region that has to move when it grows. */
+static char *hemmed_in(size_t pages)
 {
-	const size_t most = MREMAP_COMPAT_COPY_MAX / page;
-	int seen[2] = { 0, 0 };
+	char *p = map(pages + 1, RW);
+
+	memset(p, 'a', pages * page);
+	ck_assert_int_eq(mprotect(p + pages * page, page, PROT_READ), 0);
+	return p;
+}
+
+#define REALLOC(p, old, new, m) \
+	mremap_compat_realloc_with(handle, p, (old) * page, (new) * page, m, \
+				   &report)
+
+/* Without being told that nothing holds the pages nothing is copied. */
+START_TEST(realloc_keeps_pages)
+{
+	char *p = hemmed_in(4), *q;
 
 	mremap_compat_set_methods(MREMAP_COMPAT_COPY);
-	for (size_t n = 1; n < 2 * most; n++) {
-		char *p = map(n + 1, RW), *q, *next;
-
-		memset(p, 'a', n * page);
-		ck_assert_int_eq(mprotect(p + n * page, page, PROT_READ), 0);
-		q = mremap_compat_realloc(p, n * page, (n + 1) * page);
-		ck_assert_ptr_nonnull(q);
-		ck_assert_ptr_ne(q, p);
-		check_filled(q, n, 'a');
-		next = mmap(q - page, page, RW, MAP_PRIVATE | MAP_ANONYMOUS |
-			    MAP_FIXED_NOREPLACE, -1, 0);
-		if (next == MAP_FAILED)
-			continue;	/* in use */
-		ck_assert_int_eq(mappings(next, (n + 2) * page),
-				 n <= most && supported(MREMAP_COMPAT_COPY) ?
-				 1 : 2);
-		seen[n > most]++;
+	ck_assert(pin(p, 4 * page) || device.fd < 0);
+	q = mremap_compat_realloc(p, 4 * page, 8 * page);
+	ck_assert_ptr_nonnull(q);
+	ck_assert_ptr_ne(q, p);
+	check_filled(q, 4, 'a');
+	check_filled(q + 4 * page, 4, 0);
+	if (device.fd >= 0) {
+		device_writes("kept");
+		ck_assert(begins(q, "kept"));
 	}
-	ck_assert(seen[0] && seen[1]);
+}
+END_TEST
+
+/*
+ * Who names COPY gets the cheapest: small regions are copied into new memory, which
+ * takes no probe, larger ones not if the pages can move.
+ */
+START_TEST(realloc_cheapest)
+{
+	const unsigned int both = MREMAP_COMPAT_UFFD_MOVE | MREMAP_COMPAT_COPY;
+	static const struct {
+		size_t pages;
+		bool small;
+	} sizes[] = {
+		{ 1, true }, { 2, true }, { 16, true }, { 32, true },
+		{ 64, false }, { 256, false }, { 1000, false },
+	};
+
+	handle = _i ? mremap_compat_open() : NULL;
+	ck_assert(handle || !_i);
+	mremap_compat_set_methods(ALL & ~(unsigned int)MREMAP_COMPAT_KERNEL);
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		const size_t n = sizes[k].pages;
+		char *p, *q;
+
+		for (unsigned int m = both; m <= ALL; m += ALL - both) {
+			p = hemmed_in(n);
+			number(p, n);
+			errno = ENOTTY;
+			q = REALLOC(p, n, n + 3, m);
+			ck_assert_int_eq(errno, ENOTTY);
+			ck_assert(q && q != p && !is_mapped(p));
+			check_numbers(q, n);
+			check_filled(q + n * page, 3, 0);
+			ck_assert_uint_eq(report.method, sizes[k].small ||
+					  !supported(MREMAP_COMPAT_UFFD_MOVE) ?
+					  MREMAP_COMPAT_COPY :
+					  MREMAP_COMPAT_UFFD_MOVE);
+			ck_assert_int_eq(mappings(q, (n + 3) * page), 1);
+			munmap(q, (n + 3) * page);
+			munmap(p + n * page, page);
+		}
+	}
+	mremap_compat_close(handle);
+}
+END_TEST
+
+/* Where it cannot be told what is cheaper, only COPY being allowed */
+START_TEST(realloc_by_copy)
+{
+	static const size_t sizes[] = { 1, 7, 300, 511, 512, 1500 };
+
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		const size_t n = sizes[k];
+		char *p = hemmed_in(n), *q;
+		unsigned char vec[1500];
+
+		number(p, n);
+		/* A hole stays one. */
+		if (n > 1)
+			madvise(p + page, page, MADV_DONTNEED);
+		q = REALLOC(p, n, n + 1, MREMAP_COMPAT_COPY);
+		if (n >= HUGE / page && !supported(MREMAP_COMPAT_COPY)) {
+			ck_assert_ptr_null(q);
+			ck_assert_int_eq(errno, EFAULT);
+			continue;
+		}
+		ck_assert_ptr_nonnull(q);
+		ck_assert_uint_eq(report.method, MREMAP_COMPAT_COPY);
+		if (n > 1) {
+			ck_assert_int_eq(mincore(q, n * page, vec), 0);
+			ck_assert(!(vec[1] & 1));
+			check_filled(q + page, 1, 0);
+			memcpy(q + page, &(size_t){ 1 }, sizeof(size_t));
+		}
+		check_numbers(q, n);
+	}
+}
+END_TEST
+
+START_TEST(realloc_not_by_copy)
+{
+	char *p = hemmed_in(8), *q;
+
+	ck_assert_int_eq(syscall(SYS_mlock, p, 8 * page), 0);
+	ck_null(REALLOC(p, 8, 9, MREMAP_COMPAT_COPY), EFAULT);
+	ck_assert_int_eq(report.reason[COPY], MREMAP_COMPAT_UNSUITABLE);
+	check_filled(p, 8, 'a');
+	q = REALLOC(p, 8, 9, MREMAP_COMPAT_COPY | MREMAP_COMPAT_PLAIN);
+	ck_assert_ptr_nonnull(q);
+	ck_assert_uint_eq(report.method, MREMAP_COMPAT_PLAIN);
+	check_filled(q, 8, 'a');
+
+	p = hemmed_in(8);
+	if (!madvise(p + 5 * page, page, MADV_GUARD_INSTALL)) {
+		ck_null(REALLOC(p, 8, 9, MREMAP_COMPAT_COPY), EFAULT);
+		ck_assert_int_eq(report.reason[COPY], MREMAP_COMPAT_UNSUITABLE);
+		check_filled(p, 5, 'a');
+		q = REALLOC(p, 8, 9, ALL);
+		ck_assert_ptr_nonnull(q);
+		check_filled(q, 5, 'a');
+	}
+
+	/* Not readable */
+	p = hemmed_in(8);
+	ck_assert_int_eq(mprotect(p, 8 * page, PROT_NONE), 0);
+	ck_null(REALLOC(p, 8, 9, MREMAP_COMPAT_COPY), EFAULT);
+	ck_assert_int_eq(mprotect(p, 8 * page, RW), 0);
+	check_filled(p, 8, 'a');
+
+	/* Not mapped, in part */
+	ck_assert_int_eq(munmap(p + 3 * page, page), 0);
+	ck_null(REALLOC(p, 8, 9, MREMAP_COMPAT_COPY), EFAULT);
+	ck_null(REALLOC(p, 8, 9, ALL), EFAULT);
+	check_filled(p, 3, 'a');
+	check_filled(p + 4 * page, 4, 'a');
+}
+END_TEST
+
+START_TEST(realloc_with_errors)
+{
+	char *p = REALLOC(NULL, 0, 2, ALL);
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert_uint_eq(report.method, 0);
+	memset(p, 'a', 2 * page);
+	ck_null(REALLOC(p, 2, 4, 0), EINVAL);
+	ck_null(REALLOC(p, 2, 4, 16), EINVAL);
+	ck_null(REALLOC(p, 2, (size_t)-1 / page / 4, ALL), ENOMEM);
+	check_filled(p, 2, 'a');
+	p = hemmed_in(2);
+	mremap_compat_set_methods(MREMAP_COMPAT_PLAIN);
+	ck_null(REALLOC(p, 2, 4, MREMAP_COMPAT_COPY), EFAULT);
+	ck_assert_int_eq(report.reason[COPY], MREMAP_COMPAT_SWITCHED_OFF);
+	ck_assert_int_eq(report.reason[PLAIN], MREMAP_COMPAT_NOT_ALLOWED);
+	check_filled(p, 2, 'a');
+	errno = ENOTTY;
+	ck_assert_ptr_null(REALLOC(p, 2, 0, MREMAP_COMPAT_COPY));
+	ck_assert_int_eq(errno, ENOTTY);
+	ck_assert(!is_mapped(p));
 }
 END_TEST
 
@@ -1852,7 +2323,10 @@ START_TEST(realloc_keeps_one_mapping)
 		memset(p[i], 'a', 4 * page);
 	}
 	for (int i = 0; i < n; i++) {
-		p[i] = mremap_compat_realloc(p[i], 4 * page, 16 * page);
+		p[i] = mremap_compat_realloc_with(NULL, p[i], 4 * page,
+						  16 * page, _i ? ALL :
+						  MREMAP_COMPAT_KEEP_PAGES,
+						  &report);
 		ck_assert_ptr_nonnull(p[i]);
 		check_filled(p[i], 4, 'a');
 		memset(p[i], 'b', 16 * page);
@@ -1862,13 +2336,36 @@ START_TEST(realloc_keeps_one_mapping)
 		for (int k = 0; k < n; k++)
 			count -= p[k] == p[i] + 16 * page &&
 				 mappings(p[i], 32 * page) == 1;
-	if (supported(MREMAP_COMPAT_KERNEL) ||
-	    supported(MREMAP_COMPAT_UFFD_MOVE) || supported(MREMAP_COMPAT_COPY))
+	if (_i || supported(MREMAP_COMPAT_KERNEL) ||
+	    supported(MREMAP_COMPAT_UFFD_MOVE))
 		ck_assert_int_le(count, n / 4);
 	else
 		ck_assert_int_ge(count, n / 2);
 }
 END_TEST
+
+static TCase *handle_case(void)
+{
+	TCase *h = tcase_create("handle");
+
+	tcase_add_checked_fixture(h, setup_handle, NULL);
+	tcase_set_tags(h, "slow");
+	tcase_add_loop_test(h, handle_moves, 0, METHODS);
+	tcase_add_loop_test(h, handle_has_one_thread, UFFD_MOVE, PLAIN);
+	tcase_add_loop_test(h, handle_after_fork, 0, METHODS);
+#ifndef __SANITIZE_THREAD__
+	tcase_add_loop_test(h, handle_after_vfork, 0, METHODS);
+#endif
+	tcase_add_loop_test(h, handle_in_threads, 0, METHODS);
+	tcase_add_loop_test(h, handle_in_a_signal_handler, UFFD_MOVE, PLAIN);
+	tcase_add_loop_test(h, handle_users_change, UFFD_MOVE, PLAIN);
+	tcase_add_test(h, handle_and_signals);
+	tcase_add_test(h, handle_not_to_be_had);
+#ifdef NO_SANITIZER
+	tcase_add_test(h, many_mappings);
+#endif
+	return h;
+}
 
 static Suite *suite(void)
 {
@@ -1972,11 +2469,17 @@ static Suite *suite(void)
 	tcase_add_loop_test(at_once, users_change, 0, METHODS);
 	suite_add_tcase(s, at_once);
 
+	suite_add_tcase(s, handle_case());
+
 	tcase_add_checked_fixture(again, setup, NULL);
 	tcase_add_test(again, realloc_contents);
 	tcase_add_test(again, realloc_errors);
-	tcase_add_test(again, realloc_copies_little);
-	tcase_add_test(again, realloc_keeps_one_mapping);
+	tcase_add_test(again, realloc_keeps_pages);
+	tcase_add_loop_test(again, realloc_cheapest, 0, 2);
+	tcase_add_test(again, realloc_by_copy);
+	tcase_add_test(again, realloc_not_by_copy);
+	tcase_add_test(again, realloc_with_errors);
+	tcase_add_loop_test(again, realloc_keeps_one_mapping, 0, 2);
 	suite_add_tcase(s, again);
 	return s;
 }

@@ -393,7 +393,10 @@ START_TEST(thread_killed_later)
 }
 END_TEST
 
-/* In the midst of the move: at the UFFDIO_ call, or when it copies. */
+/*
+ * In the midst of the move: at the UFFDIO_ call, or when it copies. That of a handle,
+ * too, after which calls have threads of their own.
+ */
 START_TEST(thread_killed_in_the_midst)
 {
 	static const struct {
@@ -410,20 +413,21 @@ START_TEST(thread_killed_in_the_midst)
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[_i].number,
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[_i / 2].number,
 			 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 			 offsetof(struct seccomp_data, args[1]) + low),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[_i].request, 0,
-			 calls[_i].request ? 1 : 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[_i / 2].request, 0,
+			 calls[_i / 2].request ? 1 : 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	const bool by_ioctl = calls[_i].number == SYS_ioctl;
+	const bool by_ioctl = calls[_i / 2].number == SYS_ioctl;
 	struct mremap_compat_report report;
 	char *p = filled(6, 'a'), *to = map(4, PROT_NONE);
 	const unsigned int method = by_ioctl ? MREMAP_COMPAT_UFFD_MOVE :
 				    MREMAP_COMPAT_COPY;
+	struct mremap_compat_handle *handle = NULL;
 	const int files = open_files();
 	long before;
 
@@ -433,26 +437,74 @@ START_TEST(thread_killed_in_the_midst)
 		return;
 	before = mapped_pages();
 	install(code, sizeof(code) / sizeof(code[0]));
-	if (!_i) {
-		ck_assert_ptr_eq(mremap_compat_ext(p + page, 4 * page, 4 * page,
-						   FIXED | ANON, to, method,
-						   NULL), to);
+	if (_i % 2) {
+		handle = mremap_compat_open();
+		ck_assert_ptr_nonnull(handle);
+		before = mapped_pages();
+	}
+	if (_i < 2) {
+		ck_assert_ptr_eq(mremap_compat_ext_with(handle, p + page,
+							4 * page, 4 * page,
+							FIXED | ANON, to,
+							method, NULL), to);
 		return;
 	}
-	ck_fails(mremap_compat_ext(p + page, 4 * page, 4 * page, FIXED | ANON,
-				   to, method, &report), EFAULT);
-	ck_assert_int_eq(report.reason[by_ioctl ? 1 : 2],
-			 MREMAP_COMPAT_FORBIDDEN);
-	for (int i = 0; i < 6; i++) {
-		ck_assert_int_eq(p[(size_t)i * page], 'A' + i);
-		ck_assert_int_eq(p[(size_t)(i + 1) * page - 1], 'a');
+	for (int k = 0; k < 2; k++) {
+		ck_fails(mremap_compat_ext_with(handle, p + page, 4 * page,
+						4 * page, FIXED | ANON, to,
+						method, &report), EFAULT);
+		ck_assert_int_eq(report.reason[by_ioctl ? 1 : 2],
+				 MREMAP_COMPAT_FORBIDDEN);
+		for (int i = 0; i < 6; i++) {
+			ck_assert_int_eq(p[(size_t)i * page], 'A' + i);
+			ck_assert_int_eq(p[(size_t)(i + 1) * page - 1], 'a');
+		}
+		ck_assert_int_eq(mappings(p, 6 * page), 1);
+		ck_assert_int_eq(mapped_pages(), before);
+		ck_assert_int_eq(open_files(), files);
 	}
-	ck_assert_int_eq(mappings(p, 6 * page), 1);
-	ck_assert_int_eq(mapped_pages(), before);
-	ck_assert_int_eq(open_files(), files);
+	mremap_compat_close(handle);
 }
 END_TEST
 #endif
+
+/* A handle whose thread cannot have what it is for is none. */
+START_TEST(handle_refused)
+{
+	static const struct {
+		long number;
+		uint32_t action;
+		int err;
+	} refused[] = {
+		{ SYS_close_range, SECCOMP_RET_ERRNO | EPERM, EPERM },
+		{ SYS_close_range, SECCOMP_RET_ERRNO | ENOSYS, ENOSYS },
+		{ SYS_close_range, SECCOMP_RET_ERRNO | EINVAL, ENOSYS },
+		{ SYS_close_range, SECCOMP_RET_KILL_THREAD, EPERM },
+		{ SYS_madvise, SECCOMP_RET_ERRNO | EINVAL, ENOSYS },
+		{ SYS_userfaultfd, SECCOMP_RET_ERRNO | EPERM, 0 },
+	};
+	struct mremap_compat_report report;
+	char *p = filled(4, 'a'), *to = map(4, PROT_NONE);
+	struct mremap_compat_handle *handle;
+
+	become_nobody();
+	filter_call(refused[_i].number, refused[_i].action);
+	errno = 0;
+	handle = mremap_compat_open();
+	ck_assert_int_eq(errno, refused[_i].err);
+	ck_assert_int_eq(!handle, !!refused[_i].err);
+	/* Without the userfaultfd it still has the thread. */
+	ck_assert_ptr_eq(mremap_compat_ext_with(handle, p, 4 * page, 4 * page,
+						FIXED | ANON, to,
+						MREMAP_COMPAT_UFFD_MOVE |
+						MREMAP_COMPAT_PLAIN, &report),
+			 to);
+	if (handle)
+		ck_assert_int_eq(report.reason[1], MREMAP_COMPAT_FORBIDDEN);
+	check_filled(to, 4, 'a');
+	mremap_compat_close(handle);
+}
+END_TEST
 
 /* Without PROCMAP_QUERY, UFFDIO_MOVE and so on: what needs no ioctl() works. */
 START_TEST(ioctl_refused)
@@ -784,8 +836,9 @@ static Suite *suite(void)
 #ifndef __SANITIZE_THREAD__
 	tcase_add_test(others, thread_has_gone);
 	tcase_add_loop_exit_test(others, thread_killed, 0, 0, DEADLY);
+	tcase_add_loop_test(others, handle_refused, 0, 6);
 	tcase_add_loop_exit_test(others, thread_killed_later, 0, 0, DEADLY);
-	tcase_add_loop_test(others, thread_killed_in_the_midst, 0, 5);
+	tcase_add_loop_test(others, thread_killed_in_the_midst, 0, 10);
 #endif
 	tcase_add_test(others, ioctl_refused);
 	tcase_add_test(others, no_dontunmap);

@@ -290,10 +290,8 @@ int main(int argc, char **argv)
 		     ? "supported" : "unsupported");
 		return 0;
 	}
-	printf("%s %s\n", method_for(MREMAP_COMPAT_COPY_MAX),
-	       reallocated(MREMAP_COMPAT_COPY_MAX) ? "relocated" : "plain");
-	printf("%s %s\n", method_for(MREMAP_COMPAT_COPY_MAX + page),
-	       reallocated(MREMAP_COMPAT_COPY_MAX + page) ? "relocated" : "plain");
+	printf("%s %s\n", method_for(8 * page),
+	       reallocated(8 * page) ? "relocated" : "plain");
 	return 0;
 }
 EOF2
@@ -373,11 +371,7 @@ def agree(path, d):
         same(name, settings[name].split()[0], "unknown" if value is None else str(value))
     same("device", settings["/dev/userfaultfd"], d["/dev/userfaultfd"])
     same("settings", len(settings), 2 + len(d["sysctl"]) + len(d["limits"]))
-    use, wanted = table["What will be used"], dict(d["use"])
-    realloc = wanted.pop("mremap_compat_realloc")
-    wanted["mremap_compat_realloc"] = realloc["small"] if realloc["small"] == realloc["large"] else \
-        f'{realloc["small"]} up to {realloc["small_max"]} bytes, {realloc["large"]} above'
-    same("use", use, {name + "()": value for name, value in wanted.items()})
+    same("use", table["What will be used"], {name + "()": value for name, value in d["use"].items()})
     same("advice", list(table.get("Advice", {}).values()), d["advice"])
 
 def say(good, what, detail=""):
@@ -410,9 +404,8 @@ for name, expression, wanted, what in zip(*[iter(words)] * 4):
     names = {
         "d": d, "methods": methods, "use": use,
         "variable": d.get("environment", {}).get("MREMAP_COMPAT_METHODS"),
-        "really": lambda: "".join(
-            "%s %s\n" % (use["mremap_compat_ext"], "plain" if use["mremap_compat_realloc"][size] == "plain" else "relocated")
-            for size in ("small", "large")),
+        "really": lambda: "%s %s\n" % (
+            use["mremap_compat_ext"], "plain" if use["mremap_compat_realloc"] == "plain" else "relocated"),
         "advice": "\n".join(d.get("advice", ())),
         "support": {n: methods[n]["support"] for n in methods},
         "reason": {n: methods[n]["reason"] for n in methods},
@@ -540,7 +533,7 @@ for libc_variable in TEST_NONE TEST_LIBC; do
 	# On a kernel that has the flags, if only by what is preloaded.
 	both "relocates, $libc_variable" 0 system TEST_KERNEL=1 $libc_variable=1 "$doctor"
 	want "relocates, $libc_variable" 'support["kernel"], *use.values()' \
-		"('supported', 'kernel', 'kernel', {'small': 'kernel', 'large': 'kernel', 'small_max': $(awk '$2 == "MREMAP_COMPAT_COPY_MAX" { print $3 }' "$src/mremap_compat.h")})" \
+		"('supported', 'kernel', 'kernel', 'kernel')" \
 		'the flags are used'
 	want "relocates, $libc_variable" '"refuses the flag" in advice' \
 		"$(if [[ $passes == False ]]; then echo True; else echo False; fi)" 'advice about mremap()'
@@ -590,7 +583,7 @@ done
 tap_is "$(find . -name 'core*')" '' 'the tries leave no core file'
 # The advice helps.
 capture ./under userfaultfd=kill env MREMAP_COMPAT_METHODS=kernel,copy,plain ./really
-tap_is "$status $out" "0 $(if_kernel $'kernel relocated\nkernel relocated' $'copy relocated\ncopy plain')"$'\n' 'with the advice a program survives'
+tap_is "$status $out" "0 $(if_kernel 'kernel relocated' 'copy plain')"$'\n' 'with the advice a program survives'
 if [[ $kernel != supported ]]; then
 	capture sh -c './under userfaultfd=kill ./really; exit $?'
 	tap_is "$status" 159 'without it does not'
