@@ -11,12 +11,14 @@ tmp=$(mktemp -d)
 trap 'rm -rf -- "$tmp"' EXIT
 unset MAKEFLAGS MFLAGS MAKELEVEL
 unset "${!RELOCATE_@}"
-mkdir "$tmp/obj" "$tmp/dest"
+mkdir "$tmp/obj" "$tmp/dest" "$tmp/cache"
 cd "$tmp/obj"
+# The library alone fetches nothing and keeps nothing.
+export XDG_CACHE_HOME=$tmp/cache
 : >"$tmp/mark"
 
 tap_run 'configure in another folder' "$top/configure" --disable-kernel --disable-glibc --prefix=/opt/x
-tap_run 'make compat' make compat
+tap_run 'make -j4' make -j4
 tap_run 'make compat again has nothing to do' make -q "$PWD/build/compat/libmremap_compat.a"
 capture make help
 # shellcheck disable=SC2154 # capture sets them
@@ -27,15 +29,13 @@ tap_like "$status $err" '^2 .*configured with --disable-kernel' 'make kernel say
 }
 
 tap_run 'make install DESTDIR=' make install DESTDIR="$tmp/dest"
-if [[ -e build/man/man2/mremap.2 ]]; then
-	tap_run 'the man page is installed' grep -q MREMAP_RELOCATE_ANON "$tmp/dest/opt/x/share/man/man2/mremap.2"
-else
-	skip 'the man page is installed' 'its source cannot be fetched'
-fi
+tap_is "$(find "$tmp/cache" -mindepth 1; ls build)" "$(printf 'compat\ntests')" 'nothing has been fetched'
 mapfile -t functions < <(sed -n '/global:/,/local:/s/^[	 ]*\([a-z_]*\);.*/\1/p' "$top/compat/libmremap_compat.map")
 files='bin/relocate-doctor
 bin/vmafrag
 include/mremap_compat.h
+lib/cmake/mremap_compat/mremap_compat-config-version.cmake
+lib/cmake/mremap_compat/mremap_compat-config.cmake
 lib/libmremap_compat.a
 lib/libmremap_compat.so
 lib/libmremap_compat.so.0
@@ -47,13 +47,18 @@ share/man/man1/vmafrag.1
 share/man/man7/relocate-anon.7
 '$(printf 'share/man/man3/%s.3\n' "${functions[@]}")
 files=$(sort <<<"$files")
-# installed DEST: the files below the prefix there; mremap.2 needs a source
-installed() { (cd "$1/opt/x" && find . ! -type d ! -name mremap.2 | sed 's,^\./,,' | sort); }
+# installed DEST: the files below the prefix there
+installed() { (cd "$1/opt/x" && find . ! -type d | sed 's,^\./,,' | sort); }
 tap_is "$(find "$tmp/dest" ! -type d ! -path "$tmp/dest/opt/x/*")" '' 'all is below the prefix'
 tap_is "$(installed "$tmp/dest")" "$files" 'the installed files'
 tap_run 'make install-compat DESTDIR=' make install-compat DESTDIR="$tmp/compat"
 tap_is "$(installed "$tmp/compat")" "$files" 'installs the same'
-tap_is "$(find "$tmp/compat" -name mremap.2)" '' 'but for the page mremap(2)'
+tap_run 'make install with another prefix' make install DESTDIR="$tmp/other" prefix=/else/where libdir=/else/where/lib64/abi
+tap_is "$(sed -n '1,/^$/p' "$tmp/other/else/where/lib64/abi/pkgconfig/mremap_compat.pc")" \
+	'prefix=/else/where
+exec_prefix=/else/where
+libdir=/else/where/lib64/abi
+includedir=/else/where/include' 'and so the file for pkg-config says'
 if command -v man >/dev/null; then
 	tap_like "$(man -M "$tmp/dest/opt/x/share/man" 3 mremap_compat_realloc 2>&1 | head -n 2)" \
 		'^mremap_compat\(3\)' 'man shows the page of a function'
@@ -75,6 +80,39 @@ tap_run 'a program builds with what pkg-config says' gcc -Wall -Werror -o prog p
 tap_run 'and runs with the shared library' env LD_LIBRARY_PATH="$tmp/dest/opt/x/lib" ./prog
 tap_like "$(readelf -d prog)" 'NEEDED.*\[libmremap_compat\.so\.0\]' 'which is the one with the version in its name'
 
+# cmake_program DEST VERSION LIBRARY...: each links with one
+cmake_program() {
+	local dest=$1 version=$2 library
+	shift 2
+	rm -rf "$tmp/cmake"
+	mkdir "$tmp/cmake"
+	cp prog.c "$tmp/cmake"
+	{
+		printf 'cmake_minimum_required(VERSION 3.13)\nproject(test C)\n'
+		printf 'find_package(mremap_compat %s REQUIRED CONFIG)\n' "$version"
+		for library; do
+			printf 'add_executable(%s prog.c)\ntarget_link_libraries(%s PRIVATE mremap_compat::%s)\n' \
+				"p_$library" "p_$library" "$library"
+		done
+	} >"$tmp/cmake/CMakeLists.txt"
+	env -u PKG_CONFIG_PATH CC="${CC:-gcc}" cmake -S "$tmp/cmake" -B "$tmp/cmake/build" \
+		-Dmremap_compat_DIR="$dest/cmake/mremap_compat" &&
+		make -C "$tmp/cmake/build" &&
+		for library; do "$tmp/cmake/build/p_$library" || return 1; done
+}
+if command -v cmake >/dev/null; then
+	for dest in "$tmp/dest/opt/x/lib" "$tmp/other/else/where/lib64/abi"; do
+		tap_run "a program builds with CMake: ${dest#"$tmp/"}" cmake_program "$dest" 0.1 mremap_compat static
+	done
+	tap_run 'with the version of the library' cmake_program "$tmp/dest/opt/x/lib" '0.1.0 EXACT' static
+	for version in 0.2 1 0.0.9 0.1.9; do
+		capture cmake_program "$tmp/dest/opt/x/lib" $version static
+		tap_true "CMake takes it for no $version" [ "$status" != 0 ]
+	done
+else
+	skip 'a program builds with CMake' 'no cmake'
+fi
+
 tap_run 'the example does so, too' gcc -Wall -Werror -o vector "$tmp/dest/opt/x/share/doc/relocate-anon/examples/vector.c" "${flags[@]}"
 tap_run 'and runs' env LD_LIBRARY_PATH="$tmp/dest/opt/x/lib" ./vector
 capture "$tmp/dest/opt/x/bin/relocate-doctor"
@@ -86,9 +124,60 @@ tap_run 'a program runs with the library for LD_PRELOAD' env LD_LIBRARY_PATH="$t
 tap_run 'make uninstall DESTDIR=' make uninstall DESTDIR="$tmp/dest"
 tap_is "$(find "$tmp/dest" ! -type d)" '' 'leaves nothing'
 tap_run 'make distclean' make distclean
+tap_is "$(find "$tmp/cache" -mindepth 1)" '' 'the cache is empty'
 tap_is "$(ls -A)" 'prog
 prog.c
 vector' 'leaves nothing'
+
+# ---- other compilers, options, places -----------------------------------------------
+
+# in_new_folder NAME COMMAND...: there, with an empty environment for configure
+in_new_folder() {
+	mkdir -p "$tmp/$1"
+	(cd "$tmp/$1" && shift && "$@")
+}
+build_library() { "$top/configure" --disable-kernel --disable-glibc "$@" && make compat; }
+names() { nm -g --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort; }
+
+blank='a folder: of ours'
+tap_run 'in a folder with blanks and a colon' in_new_folder "$blank" build_library
+tap_run 'make install there' in_new_folder "$blank" make install-compat DESTDIR="$tmp/blank"
+tap_run 'installs the library' test -e "$tmp/blank/usr/local/lib/libmremap_compat.so.0"
+mkdir "$tmp/source of ours"
+(cd "$top" && git ls-files -z 2>/dev/null || find . -path ./build -prune -o -type f -print0) |
+	(cd "$top" && tar --null -T - -cf -) | tar -C "$tmp/source of ours" -xf -
+tap_run 'and in a source folder with blanks' \
+	sh -c 'cd "$1" && ./configure --disable-kernel --disable-glibc && make compat' - "$tmp/source of ours"
+capture in_new_folder "$blank 2" "$top/configure" --disable-glibc
+tap_like "$status $err" '^1 .*contains a blank.*kernel' 'but not where a kernel is built'
+
+tap_run 'compiled for optimisation when linked' in_new_folder lto build_library CFLAGS='-O2 -flto'
+tap_is "$(names "$tmp/lto/build/compat/libmremap_compat.a")" "$(printf '%s\n' "${functions[@]}" | sort)" \
+	'the static library has no other names'
+
+# builds WHAT COMPILER OPTION...: all of it; a program with another copy of what is shared
+builds() {
+	local what=$1
+	shift
+	if ! command -v "${1#CC=}" >/dev/null; then
+		skip "$what" "no ${1#CC=}"
+		return
+	fi
+	tap_run "$what" in_new_folder "$what" build_library "$@"
+}
+builds '32 bits' CC=i686-linux-gnu-gcc
+if [[ -e "$tmp/32 bits/build/compat/libmremap_compat.a" ]]; then
+	tap_run 'and a program of position-independent code links' i686-linux-gnu-gcc -fPIC -pie -I"$top/compat" \
+		-o "$tmp/prog32" "$tmp/obj/prog.c" "$tmp/32 bits/build/compat/libmremap_compat.a"
+fi
+builds 'clang' CC=clang
+multiarch=$(gcc -print-multiarch)
+builds 'musl' CC=musl-gcc "CPPFLAGS=-idirafter /usr/include -idirafter /usr/include/$multiarch"
+if command -v musl-gcc >/dev/null; then
+	capture in_new_folder 'musl 2' build_library CC=musl-gcc
+	tap_like "$status $err" '^1 .*linux/mman\.h.*CPPFLAGS=' 'which says what it lacks'
+fi
+
 tap_is "$(find "$top" -path "$top/build" -prune -o -path "$top/.git" -prune -o \
 	-type f -newer "$tmp/mark" -print)" '' 'the source folder is untouched'
 tap_end

@@ -115,7 +115,7 @@ while read -r constant; do
 done < <(grep -oE '\bMREMAP_[A-Z_]*[A-Z]\b' "$header" | grep -vE '_COMPAT(_H)?$' | sort -u)
 tap_is "$absent" '' 'all constants of the header are there'
 values=$(sed -nE -e 's/^	(MREMAP_[A-Z_]+) = ([0-9]+).*/\1 (\2/p' \
-	-e 's/^# ?define (MREMAP_[A-Z_]+(ANON|METHODS|MAX)) ([0-9]+).*/\1 (\3/p' "$header")
+	-e 's/^# ?define (MREMAP_[A-Z_]+(ANON|METHODS|PAGES)) ([0-9]+).*/\1 (\3/p' "$header")
 absent=
 while read -r value; do
 	grep -qF -- "$value" <<<"$shown" || absent+=" $value)"
