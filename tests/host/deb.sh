@@ -61,7 +61,8 @@ mapfile -t functions < <(sed -n '/global:/,/local:/s/^[	 ]*\([a-z_]*\);.*/\1/p' 
 tap_is "$(files "$dev")" "$({
 	printf '/usr/share/man/man3/%s.3.gz\n' "${functions[@]}"
 	printf '%s\n' /usr/include/mremap_compat.h "/usr/lib/$multiarch/libmremap_compat.a" \
-		"/usr/lib/$multiarch/libmremap_compat.so" "/usr/lib/$multiarch/pkgconfig/mremap_compat.pc"
+		"/usr/lib/$multiarch/libmremap_compat.so" "/usr/lib/$multiarch/pkgconfig/mremap_compat.pc" \
+		"/usr/lib/$multiarch/cmake/mremap_compat/mremap_compat-config"{,-version}.cmake
 } | sort)" 'libmremap-compat-dev is what one builds with'
 tap_is "$(files "$tools")" "/usr/bin/relocate-doctor
 /usr/bin/vmafrag
