@@ -54,7 +54,35 @@ struct apart {
 	sigset_t signals;	/* blocked by the caller */
 	int tid;		/* the kernel sets it to 0 at the thread's end */
 	int err;
+	bool finished;		/* a filter has not ended it */
 };
+
+/*
+ * AddressSanitizer marks what is around variables of the stack, and functions that
+ * do not return leave their marks, on a stack that is the caller's.
+ */
+#if defined(__has_feature)
+# if __has_feature(address_sanitizer)
+#  define ADDRESS_SANITIZER 1
+# endif
+#elif defined(__SANITIZE_ADDRESS__)
+# define ADDRESS_SANITIZER 1
+#endif
+#ifdef ADDRESS_SANITIZER
+void __asan_unpoison_memory_region(void const volatile *start, size_t size);
+
+__attribute__((noinline)) static void clear_marks(void)
+{
+	const size_t depth = 65536;
+	char *here = __builtin_frame_address(0);
+
+	__asan_unpoison_memory_region(here - depth, depth);
+}
+#else
+static void clear_marks(void)
+{
+}
+#endif
 
 void mc_unblock_some(const sigset_t *signals)
 {
@@ -92,6 +120,7 @@ static void begin(struct apart *apart)
 	apart->err = mc_own_table();
 	if (!apart->err)
 		apart->function(apart->argument);
+	apart->finished = true;
 }
 
 /*
@@ -314,6 +343,8 @@ int mc_apart(void (*function)(void *argument), void *argument)
 	tid = run_thread(&apart);
 	if (tid > 0)
 		mc_wait_until_gone(tid);
+	if (!apart.finished)
+		clear_marks();
 	syscall(SYS_rt_sigprocmask, (long)SIG_SETMASK, &apart.signals, NULL,
 		(long)SIGNALS_SIZE);
 	/* No threads in this process, as after unshare(CLONE_NEWPID) */
