@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Vectors that grow in turn, with mremap_compat_realloc() and with mremap().
+ * Vectors that grow in turn, with mremap(), and with the library: by a handle, for
+ * there are many moves, and with leave to copy, for no device has their pages.
  * Those that have been relocated become one mapping with their neighbours.
  *
  *     cc vector.c $(pkg-config --cflags --libs mremap_compat)
@@ -24,7 +25,7 @@ struct vector {
 	resize_fn *resize;
 };
 
-/* What mremap_compat_realloc() does, without relocation. */
+/* What the library does, without relocation. */
 static void *plain_resize(void *region, size_t old_size, size_t new_size)
 {
 	void *p;
@@ -116,11 +117,28 @@ static void grow(const char *how, resize_fn *resize)
 	}
 }
 
+static struct mremap_compat_handle *handle;
+static unsigned int uses[MREMAP_COMPAT_METHODS];	/* of each method */
+
+static void *resize_with_handle(void *region, size_t old_size, size_t new_size)
+{
+	struct mremap_compat_report report;
+	void *p;
+	int i;
+
+	p = mremap_compat_realloc_with(handle, region, old_size, new_size,
+				       MREMAP_COMPAT_ALL_METHODS, &report);
+	for (i = 0; i < MREMAP_COMPAT_METHODS; i++)
+		uses[i] += report.reason[i] == MREMAP_COMPAT_USED;
+	return p;
+}
+
 int main(void)
 {
 	unsigned int bit = MREMAP_COMPAT_KERNEL;
+	int i;
 
-	/* What mremap_compat_realloc() uses for all but the smallest. */
+	/* What the larger ones will move by; copying is cheaper for small ones. */
 	while (bit < MREMAP_COMPAT_PLAIN &&
 	       mremap_compat_probe((enum mremap_compat_method)bit) !=
 	       MREMAP_COMPAT_SUPPORTED)
@@ -129,6 +147,15 @@ int main(void)
 	       mremap_compat_method_name((enum mremap_compat_method)bit));
 
 	grow("mremap():", plain_resize);
-	grow("mremap_compat_realloc():", mremap_compat_realloc);
+	handle = mremap_compat_open();
+	if (!handle)
+		perror("no handle, which takes longer");
+	grow("mremap_compat:", resize_with_handle);
+	mremap_compat_close(handle);
+	printf("moves:");
+	for (i = 0; i < MREMAP_COMPAT_METHODS; i++)
+		printf(" %u by %s", uses[i], mremap_compat_method_name(
+			       (enum mremap_compat_method)(1 << i)));
+	putchar('\n');
 	return EXIT_SUCCESS;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fuzz target for the argument space of mremap_compat_ext(): the input is a
- * program of mmap(), munmap(), mprotect(), madvise(), mlock() and calls of the
+ * Fuzz target for the argument space of mremap_compat_ext(), with a handle and
+ * without: the input is a program of mmap(), munmap(), mprotect(), madvise(), mlock() and calls of the
  * library in an arena, compared after each step with a model of what every page
  * holds. A difference aborts.
  */
@@ -30,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t page;
 static char *arena;
+static struct mremap_compat_handle *handle;
 static int step;
 
 /* What the model says of each page of the arena. */
@@ -143,8 +144,9 @@ static void call(struct input *in)
 	fixed = flags & MREMAP_FIXED;
 
 	errno = ENOTTY;
-	result = mremap_compat_ext(old, old_size, new_size, flags, target,
-				   methods, &report);
+	result = mremap_compat_ext_with(step % 2 ? handle : NULL, old, old_size,
+					new_size, flags, target,
+					methods, &report);
 	if (result == MAP_FAILED) {
 		CHECK(errno == EINVAL || errno == EFAULT || errno == ENOMEM ||
 		      errno == EAGAIN);
@@ -251,6 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (arena == MAP_FAILED)
 			abort();
 		arena += PAGES * page;
+		handle = mremap_compat_open();
 	}
 	mremap_compat_set_methods(MREMAP_COMPAT_ALL_METHODS);
 	munlock(arena, PAGES * page);
