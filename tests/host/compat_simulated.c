@@ -466,8 +466,6 @@ START_TEST(thread_killed_in_the_midst)
 	mremap_compat_close(handle);
 }
 END_TEST
-#endif
-
 /* A handle whose thread cannot have what it is for is none. */
 START_TEST(handle_refused)
 {
@@ -505,6 +503,7 @@ START_TEST(handle_refused)
 	mremap_compat_close(handle);
 }
 END_TEST
+#endif
 
 /* Without PROCMAP_QUERY, UFFDIO_MOVE and so on: what needs no ioctl() works. */
 START_TEST(ioctl_refused)
