@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CHECK(what) do { \
@@ -22,6 +23,7 @@
 } while (0)
 
 static size_t page;
+static struct mremap_compat_handle *handle;
 
 static char *map(size_t pages, int prot)
 {
@@ -52,9 +54,9 @@ static void move(unsigned int method, size_t pages)
 
 	number(p, pages);
 	errno = 0;
-	p = mremap_compat_ext(p, pages * page, pages * page,
-			      MREMAP_MAYMOVE | MREMAP_FIXED |
-			      MREMAP_RELOCATE_ANON, to, method, &report);
+	p = mremap_compat_ext_with(handle, p, pages * page, pages * page,
+				   MREMAP_MAYMOVE | MREMAP_FIXED |
+				   MREMAP_RELOCATE_ANON, to, method, &report);
 	if (method != MREMAP_COMPAT_PLAIN &&
 	    mremap_compat_probe((enum mremap_compat_method)method) !=
 	    MREMAP_COMPAT_SUPPORTED) {
@@ -66,10 +68,54 @@ static void move(unsigned int method, size_t pages)
 	munmap(p, pages * page);
 }
 
-int main(void)
+/* Also in a child, which has no thread for it. */
+static void try_handle(void)
+{
+	int status;
+	pid_t pid;
+
+	errno = 0;
+	handle = mremap_compat_open();
+	/* An emulator can have no close_range(2). */
+	CHECK(handle ? !errno : errno == ENOSYS || errno == EPERM);
+	for (unsigned int m = 1; m <= MREMAP_COMPAT_PLAIN; m *= 2)
+		move(m, 20);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		for (unsigned int m = 1; m <= MREMAP_COMPAT_PLAIN; m *= 2)
+			move(m, 20);
+		mremap_compat_close(handle);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK(!status);
+	for (unsigned int m = 1; m <= MREMAP_COMPAT_PLAIN; m *= 2)
+		move(m, 20);
+	mremap_compat_close(handle);
+	handle = NULL;
+}
+
+static void grow(unsigned int methods)
 {
 	char *p = NULL;
 	size_t size = 0;
+
+	for (size_t next = page; next < 200 * page; next += next / 2 + page) {
+		p = mremap_compat_realloc_with(handle, p, size, next, methods,
+					       NULL);
+		CHECK(p);
+		if (size)
+			check(p, size / page);
+		size = next / page * page;
+		number(p, size / page);
+	}
+	CHECK(!mremap_compat_realloc(p, size, 0));
+}
+
+int main(void)
+{
+	char *p = NULL;
 
 	page = (size_t)sysconf(_SC_PAGESIZE);
 	CHECK(mremap_compat_version() == MREMAP_COMPAT_VERSION);
@@ -93,16 +139,9 @@ int main(void)
 	CHECK(mremap_compat(p, 4 * page, page, MREMAP_MAYMOVE | 32) ==
 	      MAP_FAILED && errno == EINVAL);
 
-	p = NULL;
-	for (size_t next = page; next < 200 * page; next += next / 2 + page) {
-		p = mremap_compat_realloc(p, size, next);
-		CHECK(p);
-		if (size)
-			check(p, size / page);
-		size = next / page * page;
-		number(p, size / page);
-	}
-	CHECK(!mremap_compat_realloc(p, size, 0));
+	grow(MREMAP_COMPAT_KEEP_PAGES);
+	grow(MREMAP_COMPAT_ALL_METHODS);
+	try_handle();
 	puts("good");
 	return 0;
 }
