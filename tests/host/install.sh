@@ -81,6 +81,7 @@ tap_run 'and runs with the shared library' env LD_LIBRARY_PATH="$tmp/dest/opt/x/
 tap_like "$(readelf -d prog)" 'NEEDED.*\[libmremap_compat\.so\.0\]' 'which is the one with the version in its name'
 
 # cmake_program DEST VERSION LIBRARY...: each links with one
+# shellcheck disable=SC2317 # called by tap_run
 cmake_program() {
 	local dest=$1 version=$2 library
 	shift 2
@@ -131,11 +132,13 @@ vector' 'leaves nothing'
 
 # ---- other compilers, options, places -----------------------------------------------
 
-# in_new_folder NAME COMMAND...: there, with an empty environment for configure
+# in_new_folder NAME COMMAND...: there
+# shellcheck disable=SC2317 # called by tap_run
 in_new_folder() {
 	mkdir -p "$tmp/$1"
 	(cd "$tmp/$1" && shift && "$@")
 }
+# shellcheck disable=SC2317 # called by tap_run
 build_library() { "$top/configure" --disable-kernel --disable-glibc "$@" && make compat; }
 names() { nm -g --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort; }
 
@@ -144,8 +147,8 @@ tap_run 'in a folder with blanks and a colon' in_new_folder "$blank" build_libra
 tap_run 'make install there' in_new_folder "$blank" make install-compat DESTDIR="$tmp/blank"
 tap_run 'installs the library' test -e "$tmp/blank/usr/local/lib/libmremap_compat.so.0"
 mkdir "$tmp/source of ours"
-(cd "$top" && git ls-files -z 2>/dev/null || find . -path ./build -prune -o -type f -print0) |
-	(cd "$top" && tar --null -T - -cf -) | tar -C "$tmp/source of ours" -xf -
+tar -C "$top" --exclude=./build --exclude=./.git -cf - . | tar -C "$tmp/source of ours" -xf -
+# shellcheck disable=SC2016 # for that shell to expand
 tap_run 'and in a source folder with blanks' \
 	sh -c 'cd "$1" && ./configure --disable-kernel --disable-glibc && make compat' - "$tmp/source of ours"
 capture in_new_folder "$blank 2" "$top/configure" --disable-glibc
