@@ -189,6 +189,9 @@ API void mremap_compat_close(struct mremap_compat_handle *h)
 		return;
 	if (is_here(h))
 		end_thread(h);
+	/* Or it is the parent's, and so is the memory. */
+	else if (h->pid)
+		return;
 	munmap(h, mc_page_size());
 	errno = saved_errno;
 }

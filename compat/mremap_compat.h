@@ -425,8 +425,8 @@ struct mremap_compat_handle *mremap_compat_open(void);
 
 /*
  * Close it, end its thread and wait for that.  No call may be using it.  In a child
- * after fork(2) only the child's copy is closed; a child that shares its parent's
- * memory leaves it alone.  NULL is ignored.  Leaves errno alone.
+ * after fork(2) only the child's copy is closed, and in one that shares its parent's
+ * memory, as after vfork(2), nothing is.  NULL is ignored.  Leaves errno alone.
  */
 void mremap_compat_close(struct mremap_compat_handle *handle);
 

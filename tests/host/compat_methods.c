@@ -1872,8 +1872,13 @@ __attribute__((noinline)) static pid_t vfork_with_handle(int i)
 {
 	const pid_t pid = vfork();
 
-	if (!pid)
-		_exit(moves_with_handle(i, 3) != supported(methods[i]));
+	if (!pid) {
+		const bool moved = moves_with_handle(i, 3);
+
+		/* It is the parent's, who goes on. */
+		mremap_compat_close(handle);
+		_exit(moved != supported(methods[i]));
+	}
 	return pid;
 }
 
