@@ -129,7 +129,7 @@ static bool count_lines(const char *text, size_t size, struct fragments *f,
 		check_entry(&entry, text, length);
 		lines++;
 		before = *f;
-		separate = fragments_add(f, &entry);
+		separate = fragments_add(f, &entry, NULL);
 		CHECK(f->mappings - before.mappings ==
 		      fragments_is_counted(&entry));
 		CHECK(f->separate - before.separate == separate);
@@ -142,9 +142,10 @@ static bool count_lines(const char *text, size_t size, struct fragments *f,
 	return true;
 }
 
-static bool visit(const struct maps_entry *entry, void *data)
+static bool visit(const struct maps_entry *entry,
+		  const struct fragments_kind *kind, void *data)
 {
-	fragments_add(data, entry);
+	fragments_add(data, entry, kind);
 	return true;
 }
 
@@ -158,7 +159,7 @@ static void check_pieces(const char *text, size_t size, bool good,
 	size_t part = size;
 
 	fragments_init(&f);
-	fragments_text_init(&pieces);
+	fragments_text_init(&pieces, NULL);
 	for (size_t at = 0; result && at < size; at += part) {
 		part = 1 + (part * 5 + (unsigned char)text[at]) % 64;
 		if (part > size - at)

@@ -9,6 +9,7 @@
 #include "maps.h"
 #include "mremap_compat.h"
 #include "picture.h"
+#include "process.h"
 #include "text.h"
 
 #include <errno.h>
@@ -24,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,20 +37,21 @@ static const char help[] =
 "       vmafrag --self-test\n"
 "\n"
 "Count the private anonymous mappings of process PID that touch a mapping of\n"
-"the same protection and name and are separate from it, as memory is that\n"
-"mremap() has moved after it was written.\n"
+"the same kind and are separate from it, as memory is that mremap() has moved\n"
+"after it was written.\n"
 "\n"
 "      --watch[=SECONDS]  print a line every SECONDS (default 1) until the\n"
 "                         process ends\n"
 "      --json             print JSON, with --watch one object a line\n"
-"      --svg FILE         also draw the address space into FILE\n"
+"      --svg FILE         also draw the address space into FILE; - for standard\n"
+"                         output, without the table\n"
 "      --self-test        make such mappings and check that they are counted\n"
 "      --help             print this and exit\n"
 "      --version          print the version and exit\n"
 "\n"
-"Separate neighbours may be separate for other reasons, too: madvise() advice,\n"
-"a NUMA policy, locking, userfaultfd.  /proc/PID/maps does not show these;\n"
-"see the lines VmFlags in /proc/PID/smaps.\n"
+"Separate neighbours have the same protection, name, flags (/proc/PID/smaps) and\n"
+"memory policy.  They may still be separate for another reason than mremap():\n"
+"memory that was first written apart, or different userfaultfds.\n"
 "\n"
 "The kernel memory is an estimate: for each separate neighbour at least a\n"
 "vm_area_struct and an anon_vma_chain, at most also an anon_vma of its own.\n"
@@ -142,166 +143,32 @@ static struct object_sizes read_object_sizes(void)
 	return sizes;
 }
 
-/* A small file's contents, at most size bytes; -1 with errno. */
-static ssize_t read_file(int directory, const char *path, char *buffer,
-			 size_t size)
-{
-	const int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
-	size_t length = 0;
-	ssize_t got = 0;
-	int saved_errno;
-
-	if (fd < 0)
-		return -1;
-	while (length < size &&
-	       (got = read(fd, buffer + length, size - length)) > 0)
-		length += (size_t)got;
-	saved_errno = errno;
-	close(fd);
-	errno = saved_errno;
-	return got < 0 ? -1 : (ssize_t)length;
-}
-
-/* vm.max_map_count, 0 if it cannot be read. */
-static uint64_t read_limit(void)
-{
-	char text[32];
-	const ssize_t length = read_file(AT_FDCWD, "/proc/sys/vm/max_map_count",
-					 text, sizeof(text) - 1);
-
-	if (length <= 0)
-		return 0;
-	text[length] = '\0';
-	return strtoull(text, NULL, 10);
-}
-
 /* ---- the process --------------------------------------------------------- */
-
-struct process {
-	int pid;
-	/*
-	 * /proc/PID: stays that process when the number is given to another.
-	 * What pidfd_open(2) returns; -1 where it is not to be had.
-	 */
-	int directory, pidfd;
-};
-
-/* What is known about it at one time. */
-struct sample {
-	struct fragments count;
-	struct picture picture;
-	bool draw;		/* fill in picture */
-	struct timespec time;
-	uint64_t limit;		/* vm.max_map_count, 0: unknown */
-	char command[64];
-	size_t command_length;
-};
-
-static bool visit_mapping(const struct maps_entry *entry, void *data)
-{
-	struct sample *sample = data;
-	bool separate;
-
-	if (!entry) {
-		fragments_init(&sample->count);
-		picture_free(&sample->picture);
-		return true;
-	}
-	separate = fragments_add(&sample->count, entry);
-	return !sample->draw || picture_add(&sample->picture, entry, separate);
-}
-
-/*
- * 0 or errno.  ESRCH can also mean that it has executed another program since
- * maps was opened, so that it is tried again.
- */
-static int take_sample(const struct process *process, struct sample *sample)
-{
-	ssize_t length;
-	int fd, err;
-
-	for (int tries = 0; tries < 5; tries++) {
-		fd = openat(process->directory, "maps", O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return errno == ENOENT ? ESRCH : errno;
-		err = fragments_walk(fd, FRAGMENTS_BEST, visit_mapping,
-				     sample) ? errno : 0;
-		close(fd);
-		if (err != ESRCH)
-			break;
-	}
-	if (err)
-		return err;
-	length = read_file(process->directory, "comm", sample->command,
-			   sizeof(sample->command));
-	if (length > 0 && sample->command[length - 1] == '\n')
-		length--;
-	sample->command_length = length > 0 ? (size_t)length : 0;
-	sample->limit = read_limit();
-	clock_gettime(CLOCK_REALTIME, &sample->time);
-	return 0;
-}
-
-/* Whether the process runs for the user who asks. */
-static bool is_own(const struct process *process)
-{
-	char status[4096], *line;
-	const ssize_t length = read_file(process->directory, "status", status,
-					 sizeof(status) - 1);
-
-	if (length < 0)
-		return false;
-	status[length] = '\0';
-	line = strstr(status, "\nUid:");
-	return line && strtoul(line + 5, NULL, 10) == getuid();
-}
 
 static int read_error(const struct process *process, int err)
 {
-	const char *reason;
-
 	if (err == ESRCH)
 		return error("process %d has no memory: it has ended or is a kernel thread",
 			     process->pid);
 	if (err != EACCES && err != EPERM)
 		return error("cannot read /proc/%d/maps: %s", process->pid,
 			     strerror(err));
-	if (is_own(process))
-		reason = "it has or had privileges; run as root";
-	else
-		reason = "it belongs to another user; run as that user or as root";
 	return error("cannot read /proc/%d/maps: %s (%s)", process->pid,
-		     strerror(err), reason);
+		     strerror(err), process_refusal(process));
 }
 
 /* EXIT_OK or EXIT_ERROR, which has been explained. */
 static int open_process(int pid, struct process *process)
 {
-	char path[32];
+	const int err = process_open(pid, process);
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	process->pid = pid;
-	process->pidfd = -1;
-	process->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (process->directory < 0) {
-		if (errno != ENOENT)
-			return error("cannot open %s: %s", path,
-				     strerror(errno));
-		if (access("/proc/self/maps", F_OK))
-			return error("cannot read /proc: is it mounted?");
-		return error("there is no process %d", pid);
-	}
-#ifdef SYS_pidfd_open
-	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-#endif
-	return EXIT_OK;
-}
-
-static void close_process(const struct process *process)
-{
-	close(process->directory);
-	if (process->pidfd >= 0)
-		close(process->pidfd);
+	if (!err)
+		return EXIT_OK;
+	if (err != ENOENT)
+		return error("cannot open /proc/%d: %s", pid, strerror(err));
+	if (access("/proc/self/maps", F_OK))
+		return error("cannot read /proc: is it mounted?");
+	return error("there is no process %d", pid);
 }
 
 /* ---- output -------------------------------------------------------------- */
@@ -359,12 +226,14 @@ static void put_table(const struct process *process,
 		printf(" in %" PRIu64 " run%s, the longest of %" PRIu64
 		       " mappings", count->runs, count->runs == 1 ? "" : "s",
 		       count->longest);
+	if (!sample->compared)
+		fputs(" (flags not compared)", stdout);
 	printf("\nif they merged       %" PRIu64,
 	       count->mappings - count->separate);
 	put_of_limit(stdout, count->mappings - count->separate, sample->limit);
 	printf("\ntheir kernel memory  %s%" PRIu64, cost.most ? "about " : "",
 	       kib(cost.least));
-	if (cost.most)
+	if (kib(cost.most) != kib(cost.least))
 		printf(" to %" PRIu64, kib(cost.most));
 	printf(" KiB\n");
 }
@@ -408,11 +277,18 @@ static void put_json(const struct process *process,
 	       ", \"mappings_if_merged\": %" PRIu64, count->anonymous,
 	       count->separate, count->runs, count->longest,
 	       count->mappings - count->separate);
+	printf(", \"flags_compared\": %s",
+	       sample->compared ? "true" : "false");
 	printf(", \"kernel_bytes_min\": %" PRIu64 ", \"kernel_bytes_max\": %"
 	       PRIu64, cost.least, cost.most);
 	printf(", \"object_sizes\": {\"vm_area_struct\": %u, \"anon_vma\": %u, \"anon_vma_chain\": %u, \"source\": \"%s\"}}\n",
 	       sizes->vma, sizes->anon_vma, sizes->chain,
 	       sizes->measured ? "slabinfo" : "default");
+}
+
+static bool is_stdout(const char *path)
+{
+	return !strcmp(path, "-");
 }
 
 static int put_svg(const char *path, const struct process *process,
@@ -421,9 +297,10 @@ static int put_svg(const char *path, const struct process *process,
 	const struct fragments *count = &sample->count;
 	char title[128], subtitle[256], limit[64] = "";
 	int length, failed;
-	FILE *file;
+	FILE *file = stdout;
 
-	file = fopen(path, "we");
+	if (!is_stdout(path))
+		file = fopen(path, "we");
 	if (!file)
 		return error("cannot write %s: %s", path, strerror(errno));
 	length = snprintf(title, sizeof(title),
@@ -439,6 +316,9 @@ static int put_svg(const char *path, const struct process *process,
 		 count->mappings, limit, count->separate, count->runs,
 		 count->runs == 1 ? "" : "s");
 	picture_write(&sample->picture, file, title, (size_t)length, subtitle);
+	/* main() looks after standard output. */
+	if (file == stdout)
+		return EXIT_OK;
 	failed = ferror(file);
 	failed |= fclose(file);
 	return failed ? error("cannot write %s: %s", path, strerror(errno)) :
@@ -463,7 +343,7 @@ static int watch(const struct process *process, const struct options *options,
 	int err;
 
 	for (;;) {
-		err = take_sample(process, sample);
+		err = process_sample(process, sample);
 		if (err == ESRCH && seen)
 			return EXIT_OK;
 		if (err)
@@ -493,13 +373,13 @@ static int show(const struct options *options)
 	if (options->watch_ms) {
 		status = watch(&process, options, &sample, &sizes);
 	} else {
-		err = take_sample(&process, &sample);
+		err = process_sample(&process, &sample);
 		if (err) {
 			status = read_error(&process, err);
 		} else {
 			if (options->json)
 				put_json(&process, &sample, &sizes);
-			else
+			else if (!options->svg || !is_stdout(options->svg))
 				put_table(&process, &sample, &sizes);
 			if (options->svg)
 				status = put_svg(options->svg, &process,
@@ -507,7 +387,7 @@ static int show(const struct options *options)
 		}
 	}
 	picture_free(&sample.picture);
-	close_process(&process);
+	process_close(&process);
 	return status;
 }
 
@@ -517,14 +397,15 @@ struct range_count {
 	struct fragments count;
 };
 
-static bool visit_range(const struct maps_entry *entry, void *data)
+static bool visit_range(const struct maps_entry *entry,
+			const struct fragments_kind *kind, void *data)
 {
 	struct range_count *range = data;
 
 	if (!entry)
 		fragments_init(&range->count);
 	else if (entry->start >= range->start && entry->end <= range->end)
-		fragments_add(&range->count, entry);
+		fragments_add(&range->count, entry, kind);
 	return true;
 }
 
@@ -720,6 +601,8 @@ static int parse_options(int argc, char **argv, struct options *options,
 	}
 	if (options->svg && options->watch_ms)
 		return usage_error("--svg does not go with --watch");
+	if (options->svg && is_stdout(options->svg) && options->json)
+		return usage_error("--svg - does not go with --json: both are for standard output");
 	if (optind >= argc)
 		return usage_error("which process?  A PID is missing");
 	if (optind + 1 < argc)

@@ -97,7 +97,8 @@ struct seen {
 	bool refuse;		/* stop before the first */
 };
 
-static bool visit(const struct maps_entry *entry, void *data)
+static bool visit(const struct maps_entry *entry,
+		  const struct fragments_kind *kind, void *data)
 {
 	struct seen *seen = data;
 	bool separate;
@@ -109,7 +110,7 @@ static bool visit(const struct maps_entry *entry, void *data)
 		errno = ECANCELED;
 		return !seen->refuse;
 	}
-	separate = fragments_add(&seen->f, entry);
+	separate = fragments_add(&seen->f, entry, kind);
 	ck_assert(picture_add(&seen->picture, entry, separate));
 	if (seen->stop_after && seen->f.mappings == seen->stop_after) {
 		errno = ECANCELED;
@@ -128,8 +129,8 @@ START_TEST(counts)
 
 	/* Cut into pieces of every size. */
 	for (size_t size = 1; size <= length + 1; size++) {
-		visit(NULL, &seen);
-		fragments_text_init(&text);
+		visit(NULL, NULL, &seen);
+		fragments_text_init(&text, NULL);
 		for (size_t at = 0; at < length; at += part) {
 			part = size < length - at ? size : length - at;
 			ck_assert(fragments_text_push(&text, c->text + at,
@@ -156,7 +157,7 @@ START_TEST(endless_names)
 	struct seen seen = { 0 };
 	int length;
 
-	fragments_text_init(&s.text);
+	fragments_text_init(&s.text, NULL);
 	for (int i = 1; i <= 2; i++) {
 		length = sprintf(line, "%d000-%d000 rw-p 0 0:0 0 [anon:", i,
 				 i + 1);
@@ -183,7 +184,7 @@ START_TEST(bad_text)
 	struct seen seen = { 0 };
 
 	for (size_t i = 0; i < COUNT(texts); i++) {
-		fragments_text_init(&text);
+		fragments_text_init(&text, NULL);
 		errno = 0;
 		ck_assert(!fragments_text_push(&text, texts[i],
 					       strlen(texts[i]), visit,
@@ -503,7 +504,7 @@ START_TEST(picture_stays_small)
 		entry.start = (1 + i * patterns[_i].step) << 12;
 		entry.end = entry.start + 0x1000;
 		entry.write = i % (uint64_t)patterns[_i].protections == 1;
-		visit(&entry, &seen);
+		visit(&entry, NULL, &seen);
 	}
 	file = open_memstream(&output, &length);
 	ck_assert_ptr_nonnull(file);
@@ -528,7 +529,7 @@ START_TEST(picture_shows_the_run)
 		entry.start = (i < 20000 || i >= 21000 ? i * 2 : 20000 + i)
 			      << 12;
 		entry.end = entry.start + 0x1000;
-		visit(&entry, &seen);
+		visit(&entry, NULL, &seen);
 	}
 	file = open_memstream(&output, &length);
 	ck_assert_ptr_nonnull(file);
@@ -550,7 +551,7 @@ static char *drawn(const char *text)
 	FILE *file = open_memstream(&output, &length);
 
 	ck_assert_ptr_nonnull(file);
-	fragments_text_init(&reader);
+	fragments_text_init(&reader, NULL);
 	ck_assert(fragments_text_push(&reader, text, strlen(text), visit,
 				      &seen));
 	picture_write(&seen.picture, file, "t", 1, "s");

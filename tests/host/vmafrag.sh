@@ -28,13 +28,62 @@ trap clean_up EXIT
 
 vmafrag=$work/vmafrag
 built=${RELOCATE_BUILD:-build}/compat/vmafrag
+parts=()
+for part in "$top"/compat/tools/*.c; do
+	[[ $part == */relocate-doctor.c ]] || parts+=("$part")
+done
 if [[ -x $built ]]; then
 	cp -- "$built" "$vmafrag"
 	ok 'vmafrag is built'
 else
 	tap_run 'vmafrag compiles' "$cc" -std=c11 -O2 -Wall -Wextra -Werror -I"$top/compat" -o "$vmafrag" \
-		"$top"/compat/tools/{vmafrag,fragments,picture,text}.c "$top/compat/maps.c"
+		"${parts[@]}" "$top/compat/maps.c"
 fi
+
+# Pages whose neighbours differ, each in what is the argument.
+cat >"$work/kinds.c" <<'END'
+#define _GNU_SOURCE
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	const size_t page = sysconf(_SC_PAGESIZE);
+	char *area = mmap(NULL, 66 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long node = 1;
+	int key = -1, failed = 0;
+
+	if (area == MAP_FAILED || mprotect(area + page, 64 * page, PROT_READ | PROT_WRITE))
+		return 1;
+	area += page;
+	memset(area, 1, 64 * page);
+	if (!strcmp(what, "key"))
+		failed = (key = pkey_alloc(0, 0)) < 0;
+	for (size_t i = 0; i < 64; i++) {
+		char *p = area + i * page;
+
+		if (!strcmp(what, "advice"))
+			failed |= madvise(p, page, i & 1 ? MADV_NOHUGEPAGE : MADV_DONTDUMP);
+		else if (i & 1 && !strcmp(what, "locked"))
+			failed |= mlock(p, page);
+		else if (i & 1 && !strcmp(what, "policy"))
+			failed |= (int)syscall(SYS_mbind, p, page, MPOL_BIND, &node, 64, 0);
+		else if (i & 1 && !strcmp(what, "key"))
+			failed |= pkey_mprotect(p, page, PROT_READ | PROT_WRITE, key);
+	}
+	if (failed)
+		puts("unsupported");
+	puts("ready");
+	fflush(stdout);
+	return getchar() < 0;
+}
+END
+tap_run 'a program with neighbours that differ compiles' "$cc" -O1 -Wall -o "$work/kinds" "$work/kinds.c"
 
 # A process with COUNT mappings of a page each that touch; every EVERYth of them
 # is read only, if that is not 0.  It has the given name, says "ready", and
@@ -195,19 +244,30 @@ finish() {
 	started=("${left[@]}")
 }
 
-# An own count: mappings, anonymous ones, separate neighbours, runs, longest run.
+# An own count: mappings, anonymous ones, separate neighbours, runs, longest run; by what
+# smaps shows of them (numa_maps has the same policy for all, here).
 awk_count() {
 	awk '
-	{
+	/^[0-9a-f]+-[0-9a-f]+ / {
 		split($1, range, "-")
+		perms = $2
+		inode = $5
+		key = 0
 		name = ""
 		for (i = 6; i <= NF; i++)
 			name = name " " $i
+		next
+	}
+	/^ProtectionKey:/ { key = $2 }
+	/^VmFlags:/ {
 		if (name == " [vsyscall]")
 			next
 		mappings++
-		anon = $2 ~ /p$/ && $5 == "0" && (name == "" || name == " [heap]" || name ~ /^ \[anon:/)
-		kind = $2 name
+		anon = perms ~ /p$/ && inode == "0" && (name == "" || name == " [heap]" || name ~ /^ \[anon:/)
+		flags = ""
+		for (i = 2; i <= NF; i++)
+			flags = flags ($i == "sd" || $i == "gu" ? "" : $i " ")
+		kind = perms name "|" key "|" flags
 		anonymous += anon
 		if (anon && last_anon && range[1] == last_end && kind == last_kind) {
 			separate++
@@ -223,7 +283,7 @@ awk_count() {
 		last_end = range[2]
 		last_kind = kind
 	}
-	END { print mappings + 0, anonymous + 0, separate + 0, runs + 0, longest + 0 }' "/proc/$1/maps"
+	END { print mappings + 0, anonymous + 0, separate + 0, runs + 0, longest + 0 }' "/proc/$1/smaps"
 }
 # json FILE-or-TEXT KEY...: values of one object.
 json() {
@@ -263,7 +323,7 @@ print(d.getElementsByTagName("title")[0].firstChild.data)' "$1" 2>&1
 capture "$vmafrag" --help
 tap_is "$status,$err" 0, '--help succeeds'
 tap_like "$out" '^Usage: vmafrag .*--watch.*--json.*--svg FILE.*--self-test.*--version' '--help names the options'
-tap_like "$out" 'other reasons.*smaps.*estimate' '--help says what the figures do not say'
+tap_like "$out" 'smaps.*another reason.*estimate' '--help says what the figures do not say'
 tap_is "$(awk 'length > 80' <<<"$out")" '' '--help is no wider than 80 columns'
 capture "$vmafrag" --version
 version=$(awk '$2 ~ /^MREMAP_COMPAT_VERSION_(MAJOR|MINOR|PATCH)$/ { v = v "." $3 } END { print substr(v, 2) }' \
@@ -292,6 +352,7 @@ done
 usage --json=1 1
 usage --svg
 usage --svg "$work/x.svg" --watch 1
+usage --svg - --json 1
 usage --watch
 usage --self-test 1
 usage --self-test --json
@@ -395,6 +456,18 @@ else
 	skip 'many' "vm.max_map_count is $limit"
 fi
 
+# What can never merge is not counted.
+for what in advice locked policy key; do
+	if start "$work/kinds" "$what"; then
+		capture "$vmafrag" --json "$pid"
+		tap_is "$status,$err,$(json "$out" separate_neighbours flags_compared)" '0,,0 True' "neighbours that differ: $what"
+		tap_true "and are mappings: $what" test "$(json "$out" anonymous)" -ge 64
+	else
+		skip "neighbours that differ: $what" 'not supported here'
+	fi
+	finish "$pid" "$to"
+done
+
 # A name that would be something else in each format.
 start "$work/maker" 3 0 $'<"\e[1m&\\\xff\'>'
 capture "$vmafrag" --json "$pid"
@@ -405,14 +478,23 @@ tap_is "$(well_formed "$work/strange.svg")" \
 	"Address space of process $pid (<\""$'\xef\xbf\xbd'"[1m&\\"$'\xef\xbf\xbd'"'>)" 'a strange name in SVG'
 finish "$pid" "$to"
 
+# ---- a picture on standard output --------------------------------------------
+
+capture "$vmafrag" --svg - "$few"
+tap_is "$status,$err" 0, '--svg -: status'
+printf %s "$out" >"$work/dash.svg"
+tap_true '--svg - writes to standard output, and nothing else' cmp "$work/few.svg" "$work/dash.svg"
+# shellcheck disable=SC2317 # through capture
+to_full() { "$@" >/dev/full; }
+capture to_full "$vmafrag" --svg - "$few"
+tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' 'no room for it'
+
 # ---- errors -----------------------------------------------------------------
 
 capture "$vmafrag" --svg /nonexistent/x.svg "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write /nonexistent/x.svg: No such file or directory'$'\n' 'no place for the SVG'
 capture "$vmafrag" --svg /dev/full "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write /dev/full: No space left on device'$'\n' 'no room for the SVG'
-# shellcheck disable=SC2317 # through capture
-to_full() { "$@" >/dev/full; }
 capture to_full "$vmafrag" "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' 'no room for the table'
 capture to_full timeout "$RELOCATE_LIMIT" "$vmafrag" --watch=0.1 "$few"
@@ -618,6 +700,45 @@ vmafrag: cannot read /proc/self/maps: No such file or directory'$'\n' 'the self-
 
 	capture played "$good" "$vmafrag" 7
 	tap_is "$status,$err,$(table "$out")" '0,,4 3 1 1 2' 'another /proc: figures'
+	tap_like "$out" 'separate neighbours +1 in 1 run, the longest of 2 mappings \(flags not compared\)' \
+		'another /proc: no smaps, and that is said'
+	tap_like "$out" 'their kernel memory +about 1 KiB' 'another /proc: a range of 1 to 1 KiB is none'
+	# In smaps: flags, protection keys and policies.  Three pages, of which two may merge.
+	while IFS='|' read -r first second third key policies wanted; do
+		capture played "$good; printf '1000-2000 rw-p 0 0:0 0\nSize: 4 kB\nVmFlags: $first\n2000-3000 rw-p 0 0:0 0
+${key:+ProtectionKey: $key
+}VmFlags: $second\n3000-4000 rw-p 0 0:0 0\nVmFlags: $third\n' >7/smaps; printf '$policies' >7/numa_maps" "$vmafrag" --json 7
+		tap_is "$status,$err,$(json "$out" mappings separate_neighbours flags_compared)" "0,,3 $wanted True" 			"another /proc: smaps, $first, $second, $third, key ${key:-none}, ${policies:-no policies}"
+	done <<'END'
+rd wr mr|rd wr mr|rd wr mr|||2
+rd wr mr|rd wr mr ac|rd wr mr|||0
+rd wr mr|rd wr mr ac|rd wr mr ac|||1
+rd wr mr sd|rd wr mr gu|rd wr mr|||2
+rd wr mr um|rd wr mr um|rd wr mr|||1
+rd mr|rd mr|rd mr|3||0
+rd mr|rd mr|rd mr|0||2
+rd mr|rd mr|rd mr||1000 default anon=1\n2000 default anon=1\n3000 default\n|2
+rd mr|rd mr|rd mr||1000 default anon=1\n2000 bind:0 anon=1\n3000 bind:0\n|1
+rd mr|rd mr|rd mr||1000 prefer (many):0 anon=1\n2000 prefer (many):1 anon=1\n3000 prefer (many):1 x\n|1
+END
+	# What is no smaps, or not all of it, is left alone, and that is said.
+	while IFS='|' read -r setup; do
+		capture played "$good; $setup" "$vmafrag" --json 7
+		tap_is "$status,$err,$(json "$out" mappings separate_neighbours flags_compared)" '0,,4 1 False' 			"another /proc: not compared, $setup"
+	done <<'END'
+echo x >7/smaps
+mkdir 7/smaps
+: >7/smaps
+echo 'VmFlags: rd' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\n2000-3000 rw-p 0 0:0 0\n' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\n' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\nVmFlags: rd' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\nVmFlags: r\n' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\nVmFlags: r d\n' >7/smaps
+echo x >7/numa_maps; printf '1000-2000 rw-p 0 0:0 0\nVmFlags: rd\n' >7/smaps
+echo 1000 >7/numa_maps; printf '1000-2000 rw-p 0 0:0 0\nVmFlags: rd\n' >7/smaps
+END
+	capture played "$good" "$vmafrag" 7
 	tap_like "$out" '^process +7 \(name\)
 mappings +4 \(limit unknown\).*if they merged +3 \(limit unknown\)' 'another /proc: no limit'
 	capture played "$good; rm 7/comm; mkdir 7/comm" "$vmafrag" --json --svg "$work/played.svg" 7
@@ -640,7 +761,14 @@ mappings +4 \(limit unknown\).*if they merged +3 \(limit unknown\)' 'another /pr
 			"0,$wanted" "another /proc: sizes, one of $size"
 		tap_like "$out" "\"source\": \"$(if ((size)); then echo slabinfo; else echo default; fi)\"" 'and their source'
 	done
+	# Root that may not is not told to become root.
 	if command -v setpriv >/dev/null; then
+		for capability in 0000000000000000:'root lacks the capability CAP_SYS_PTRACE here, as in a container' \
+			0000000000080000:'although root may: it is in another user namespace, or a security module forbids it'; do
+			capture played "$good; chmod 0 7/maps; mkdir -p self; printf 'Name:\tx\nCapEff:\t${capability%%:*}\n' >self/status" \
+				setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all "$vmafrag" 7
+			tap_is "$status,$err" "1,$reads Permission denied (${capability#*:})"$'\n' "no permission as root, ${capability%%:*}"
+		done
 		for setup in : 'echo x >7/status' 'printf "\nUid:\t65534\n" >7/status'; do
 			capture played "$good; chmod 0 7/maps; $setup" setpriv --reuid=65534 --clear-groups "$vmafrag" 7
 			wanted='it belongs to another user; run as that user or as root'
