@@ -88,6 +88,21 @@ static bool same_name(const struct fragments *f, const struct maps_entry *entry)
 	       !memcmp(f->last_name, entry->name, entry->name_length);
 }
 
+/* In the order of the alphabet, so that those of equal pairs are equal. */
+static void sort_differing(struct fragments *f)
+{
+	char *flags = f->differing, flag[2];
+
+	for (size_t i = 3; i < f->differing_length; i += 3) {
+		memcpy(flag, flags + i, 2);
+		for (size_t j = i; j && memcmp(flags + j - 3, flag, 2) > 0;
+		     j -= 3) {
+			memcpy(flags + j, flags + j - 3, 2);
+			memcpy(flags + j - 3, flag, 2);
+		}
+	}
+}
+
 /* Find out why the mapping and the last are two. */
 static void find_reasons(struct fragments *f, const struct maps_entry *entry,
 			 const struct fragments_kind *kind)
@@ -113,6 +128,7 @@ static void find_reasons(struct fragments *f, const struct maps_entry *entry,
 		      kind->flags_length);
 	add_differing(f, kind->flags, kind->flags_length, f->last_flags,
 		      f->last_flags_length);
+	sort_differing(f);
 	if (!f->reasons)
 		f->reasons = FRAGMENTS_UNSEEN;
 }

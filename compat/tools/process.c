@@ -56,6 +56,12 @@ void process_close(const struct process *process)
 
 /* ---- samples -------------------------------------------------------------- */
 
+void process_free(struct sample *sample)
+{
+	picture_free(&sample->picture);
+	why_free(&sample->why);
+}
+
 static bool visit_mapping(const struct maps_entry *entry,
 			  const struct fragments_kind *kind, void *data)
 {
@@ -64,10 +70,13 @@ static bool visit_mapping(const struct maps_entry *entry,
 
 	if (!entry) {
 		fragments_init(&sample->count);
-		picture_free(&sample->picture);
+		process_free(sample);
 		return true;
 	}
 	separate = fragments_add(&sample->count, entry, kind);
+	if (sample->explain && maps_is_anonymous(entry) &&
+	    !why_add(&sample->why, entry, &sample->count))
+		return false;
 	return !sample->draw || picture_add(&sample->picture, entry, separate);
 }
 
@@ -115,7 +124,7 @@ static int read_mappings(const struct process *process, struct sample *sample)
 	int err = read_maps(process, sample);
 
 	/* Where nothing looks separate, there is nothing more to find out. */
-	sample->compared = !err && !sample->count.separate;
+	sample->compared = !err && !sample->count.separate && !sample->explain;
 	if (err || sample->compared || sample->only_maps)
 		return err;
 	err = read_smaps(process, sample);
@@ -137,9 +146,19 @@ static uint64_t read_limit(void)
 	return strtoull(text, NULL, 10);
 }
 
+void process_read_command(const struct process *process, struct sample *sample)
+{
+	ssize_t length = process_read_file(process->directory, "comm",
+					   sample->command,
+					   sizeof(sample->command));
+
+	if (length > 0 && sample->command[length - 1] == '\n')
+		length--;
+	sample->command_length = length > 0 ? (size_t)length : 0;
+}
+
 int process_sample(const struct process *process, struct sample *sample)
 {
-	ssize_t length;
 	int err = 0;
 
 	/*
@@ -153,11 +172,7 @@ int process_sample(const struct process *process, struct sample *sample)
 	}
 	if (err)
 		return err;
-	length = process_read_file(process->directory, "comm", sample->command,
-				   sizeof(sample->command));
-	if (length > 0 && sample->command[length - 1] == '\n')
-		length--;
-	sample->command_length = length > 0 ? (size_t)length : 0;
+	process_read_command(process, sample);
 	sample->limit = read_limit();
 	clock_gettime(CLOCK_REALTIME, &sample->time);
 	return 0;

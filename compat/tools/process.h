@@ -7,6 +7,7 @@
 
 #include "fragments.h"
 #include "picture.h"
+#include "why.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +29,7 @@ struct sample {
 	/* What is to be found out; the rest is the result. */
 	bool only_maps;		/* read nothing that goes through page tables */
 	bool draw;		/* fill in picture */
+	bool explain;		/* fill in why */
 
 	struct fragments count;
 	/*
@@ -36,6 +38,7 @@ struct sample {
 	 */
 	bool compared;
 	struct picture picture;
+	struct why why;
 	struct timespec time;
 	uint64_t limit;		/* vm.max_map_count, 0: unknown */
 	char command[64];
@@ -47,10 +50,15 @@ int process_open(int pid, struct process *process);
 void process_close(const struct process *process);
 
 /*
- * 0, or errno as fragments_walk() has it.  Can be repeated; picture_free() in the
+ * 0, or errno as fragments_walk() has it.  Can be repeated; process_free() in the
  * end.
  */
 int process_sample(const struct process *process, struct sample *sample);
+void process_free(struct sample *sample);
+
+/* The name alone. */
+void process_read_command(const struct process *process,
+			  struct sample *sample);
 
 /* A small file's contents, at most size bytes; -1 with errno. */
 ssize_t process_read_file(int directory, const char *path, char *buffer,

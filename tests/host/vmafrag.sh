@@ -322,7 +322,7 @@ print(d.getElementsByTagName("title")[0].firstChild.data)' "$1" 2>&1
 
 capture "$vmafrag" --help
 tap_is "$status,$err" 0, '--help succeeds'
-tap_like "$out" '^Usage: vmafrag .*--watch.*--json.*--svg FILE.*--self-test.*--version' '--help names the options'
+tap_like "$out" '^Usage: vmafrag .*--why.*--top.*--watch.*--warn.*--critical.*--json.*--prometheus.*--svg FILE.*--self-test.*--version' '--help names the options'
 tap_like "$out" 'smaps.*another reason.*estimate' '--help says what the figures do not say'
 tap_is "$(awk 'length > 80' <<<"$out")" '' '--help is no wider than 80 columns'
 capture "$vmafrag" --version
@@ -354,11 +354,51 @@ usage --svg
 usage --svg "$work/x.svg" --watch 1
 usage --svg - --json 1
 usage --watch
+usage --json --prometheus 1
+usage --why --prometheus 1
+for option in --why --prometheus --warn=5 --critical=5 --top; do
+	case $option in
+	--warn* | --critical*) continue ;;
+	esac
+	usage --watch "$option" 1
+	usage --self-test "$option"
+done
+usage --svg - --why 1
+usage --svg - --prometheus 1
+usage --top --svg "$work/x.svg"
+usage --top --why
+for word in 0 -1 x '' 1.5 4294967297; do
+	usage "--top=$word"
+done
+# A monitoring system would take 2 for "critical".
+unknown() {
+	capture "$vmafrag" "$@"
+	if [[ $status == 3 && -z $out && $err == vmafrag:\ * ]]; then
+		ok "unknown: $*"
+	else
+		not_ok "unknown: $*" "status $status"$'\n'"$out$err"
+	fi
+}
+for word in 0 -1 x '' 100.1 1e1 nan 5%; do
+	unknown --warn "$word" 1
+	unknown --critical "$word" 1
+done
+unknown --warn 90 --critical 80 1
+unknown --warn 5 --watch 1
+unknown --nonsense --warn 5 1
+unknown 1 2 --critical 5
+unknown --critical 5 2147483647
+unknown --warn 5
+unknown --self-test --warn 5
+unknown --warn 5 --top 2147483647
 usage --self-test 1
 usage --self-test --json
 usage --self-test --watch
 usage --self-test --svg "$work/x.svg"
 tap_true 'wrong usage writes no file' test ! -e "$work/x.svg"
+
+# shellcheck disable=SC2317 # through capture
+to_full() { "$@" >/dev/full; }
 
 # ---- self-test --------------------------------------------------------------
 
@@ -375,6 +415,56 @@ tap_like "$status,$out" '^1,.*before, text: 1 mappings, 0 separate neighbours
 .*after, text: 0 mappings.*: WRONG
 self-test: FAILED' 'the self-test fails where nothing moves'
 
+# ---- formats -----------------------------------------------------------------
+
+# Debian's package is for Debian's Python.
+python=
+for one in python3 /usr/bin/python3; do
+	[[ $python ]] || ! "$one" -c 'import jsonschema' 2>/dev/null || python=$one
+done
+# valid TITLE JSON: as the schema says, unless there is nothing to check it with.
+valid() {
+	if [[ ! $python ]]; then
+		skip "$1" 'no python3-jsonschema'
+		return 0
+	fi
+	tap_run "$1" "$python" -c '
+import json, jsonschema, sys
+jsonschema.Draft7Validator.check_schema(s := json.load(open(sys.argv[1])))
+for line in sys.argv[2].splitlines():
+    jsonschema.Draft7Validator(s).validate(json.loads(line))' "$top/compat/tools/vmafrag.schema.json" "$2"
+}
+# metrics TITLE TEXT: the text format of Prometheus, version 0.0.4, as strictly as here:
+# HELP, TYPE and samples of a metric together, once, none without, no series twice.
+metrics() {
+	tap_run "$1" python3 -c '
+import re, sys
+text = sys.argv[1]
+assert text.endswith("\n") and "\n\n" not in text
+seen, series, metric, expect = set(), set(), None, "HELP"
+for line in text.split("\n")[:-1]:
+    if line.startswith("# HELP "):
+        assert expect in ("HELP", "more"), line
+        m = re.fullmatch(r"# HELP ([a-z_]+) \S[^\n]*\.", line)
+        metric, expect = m[1], "TYPE"
+        assert metric not in seen, line
+        seen.add(metric)
+    elif line.startswith("# TYPE "):
+        assert expect == "TYPE" and line == f"# TYPE {metric} gauge", line
+        expect = "sample"
+    else:
+        assert expect in ("sample", "more"), line
+        m = re.fullmatch(r"([a-z_]+)(\{pid=\"\d+\",command=\"(?:[^\"\\\n]|\\[\"\\n])*\"\})? (\d+)", line)
+        assert m and m[1] == metric, line
+        assert (m[1], m[2]) not in series, line
+        series.add((m[1], m[2]))
+        expect = "more"
+assert expect == "more"' "$2"
+	if command -v promtool >/dev/null; then
+		tap_run "$1, promtool" promtool check metrics <<<"$2"
+	fi
+}
+
 # ---- figures ----------------------------------------------------------------
 
 sleep 1000 &
@@ -390,6 +480,20 @@ tap_is "$status,$err" 0, 'a sleeping process can be looked at'
 tap_is "$(table "$out")" "$(awk_count "$sleeper")" 'sleep: figures as awk finds them'
 tap_like "$out" "^process +$sleeper \(sleep\)" 'the table names the process'
 
+# reasons_of JSON: pairs for which nothing can be seen, checked against the runs
+reasons_of() {
+	python3 -c '
+import json, sys
+o = json.loads(sys.argv[1])
+key = "page_offset_or_anon_vma"
+assert sum(r["mappings"] - 1 for r in o["separate_runs"] if key in r["reasons"]) == o["pairs"][key]
+for r in o["separate_runs"]:
+    assert int(r["start"], 16) < int(r["end"], 16) and r["bytes"] <= int(r["end"], 16) - int(r["start"], 16)
+    assert ("flags" in r["reasons"]) == bool(r["flags"]), r
+    assert key not in r["reasons"] or len(r["reasons"]) == 1
+    assert "hole" in r["reasons"] or r["bytes"] == int(r["end"], 16) - int(r["start"], 16)
+print(o["pairs"][key])' "$1" 2>&1
+}
 # look NAME: compare all formats for process $pid.
 look() {
 	local wanted object
@@ -403,6 +507,17 @@ look() {
 	object=$out
 	tap_run "$1: JSON is well-formed" python3 -m json.tool <(printf %s "$object")
 	tap_is "$(wc -l <<<"${object%$'\n'}")" 1 "$1: JSON is one line"
+	valid "$1: JSON is as the schema says" "$object"
+	capture "$vmafrag" --why --json "$pid"
+	tap_is "$status,$err,$(json "$out" "${counts[@]}")" "0,,$wanted" "$1: --why has the same figures"
+	valid "$1: --why is as the schema says" "$out"
+	tap_is "$(reasons_of "$out")" "$(awk '{ print $3 }' <<<"$wanted")" \
+		"$1: as many pairs without a visible reason as separate neighbours"
+	capture "$vmafrag" --prometheus "$pid"
+	tap_is "$status,$err" 0, "$1: metrics, status"
+	metrics "$1: metrics are well-formed" "$out"
+	tap_is "$(sed -n 's/^vmafrag_\(mappings\|separate_neighbours\){.*} //p' <<<"$out" | paste -sd ' ')" \
+		"$(awk '{ print $1, $3 }' <<<"$wanted")" "$1: metrics have the same figures"
 	tap_is "$(json "$object" "${counts[@]}")" "$wanted" "$1: JSON has the same figures"
 	tap_is "$(json "$object" pid max_map_count)" "$pid $(</proc/sys/vm/max_map_count)" "$1: process and limit in JSON"
 	tap_run "$1: figures that follow from others" python3 -c '
@@ -462,6 +577,14 @@ for what in advice locked policy key; do
 		capture "$vmafrag" --json "$pid"
 		tap_is "$status,$err,$(json "$out" separate_neighbours flags_compared)" '0,,0 True' "neighbours that differ: $what"
 		tap_true "and are mappings: $what" test "$(json "$out" anonymous)" -ge 64
+		case $what in
+		advice) reason='flags: dd (MADV_DONTDUMP), nh (MADV_NOHUGEPAGE)' ;;
+		locked) reason='flags: lo (mlock)' ;;
+		policy) reason='memory policy' ;;
+		*) reason=protection ;;
+		esac
+		tap_is "$("$vmafrag" --why "$pid" | awk -v r="  $reason\$" '$2 == 64 && $0 ~ r { print $2 }' r="${reason//[()]/.}\$")" 64 \
+			"--why says: $reason"
 	else
 		skip "neighbours that differ: $what" 'not supported here'
 	fi
@@ -478,14 +601,94 @@ tap_is "$(well_formed "$work/strange.svg")" \
 	"Address space of process $pid (<\""$'\xef\xbf\xbd'"[1m&\\"$'\xef\xbf\xbd'"'>)" 'a strange name in SVG'
 finish "$pid" "$to"
 
+# ---- monitoring --------------------------------------------------------------
+
+# A limit of which 200 mappings and more are 30 to 45 %
+if ((EUID == 0)) && unshare -m true 2>/dev/null; then
+	echo 600 >"$work/limit"
+	# shellcheck disable=SC2317 # through capture
+	limited() { unshare -m sh -c "mount --bind '$work/limit' /proc/sys/vm/max_map_count && exec \"\$@\"" - "$@"; }
+	figure="few \\($few\\) has [0-9]+ of 600 mappings|few \\($few\\) has [0-9]+ of 600 \\([0-9.]+ %\\)"
+	while read -r wanted word options; do
+		# shellcheck disable=SC2086 # several words
+		capture limited "$vmafrag" $options "$few"
+		tap_is "$status,$err" "$wanted," "status with $options"
+		tap_like "$(head -n 1 <<<"$out")" "^$word: ($figure)" "first line with $options"
+		# shellcheck disable=SC2086 # several words
+		capture limited "$vmafrag" --json $options "$few"
+		tap_is "$status,$(json "$out" status)" "$wanted,${word,,}" "JSON with $options"
+		valid "as the schema says, $options" "$out"
+		# shellcheck disable=SC2086 # several words
+		capture limited "$vmafrag" --top=1 $options few
+		tap_is "$status,$err" "$wanted," "status with --top $options"
+		tap_like "$(head -n 1 <<<"$out")" "^$word: ($figure)" "first line with --top $options"
+	done <<'END'
+0 OK --warn=99
+0 OK --critical 99.5
+0 OK --warn 98 --critical 99
+1 WARNING --warn 20
+1 WARNING --warn 20 --critical 99
+2 CRITICAL --critical 20
+2 CRITICAL --warn 10 --critical 20
+2 CRITICAL --warn 20 --critical 20
+END
+else
+	skip 'statuses for monitoring' 'not root, or no mount namespaces'
+fi
+
+# ---- many processes ----------------------------------------------------------
+
+capture "$vmafrag" --top few "$sleeper"
+tap_is "$status,$err" 0, '--top with a name and a number'
+tap_like "$out" "^ +PID +MAPPINGS +OF LIMIT +ANONYMOUS +COMMAND
+ *$few +[0-9]+ +[0-9.]+ % +[0-9]+  few
+ *$sleeper +[0-9]+ +[0-9.]+ % +[0-9]+  sleep
+" 'shows both, that with more mappings first'
+tap_is "$(awk -v pid="$few" '$1 == pid { print $2, $5 }' <<<"$out")" "$(awk_count "$few" | cut -d ' ' -f 1,2)" \
+	'with the figures that awk finds'
+capture "$vmafrag" --top=1 "$sleeper" few
+tap_is "$status,$(grep -c '^ *[0-9]* .*\(few\|sleep\)$' <<<"$out")" 0,1 '--top=1 shows one'
+tap_like "$out" 'few
+and 1 more process' 'and counts the rest'
+capture "$vmafrag" --top=100000 --json
+tap_is "$status,$err" 0, '--top of all processes'
+valid 'as the schema says' "$out"
+tap_is "$(python3 -c '
+import json, sys
+o = json.loads(sys.argv[1])
+p = o["processes"]
+assert [x["mappings"] for x in p] == sorted((x["mappings"] for x in p), reverse=True)
+assert len({x["pid"] for x in p}) == len(p)
+print(*["yes" if any(x["pid"] == int(w) for x in p) else "no" for w in sys.argv[2:]])' "$out" "$few" "$sleeper" $$ 2>&1)" \
+	'yes yes yes' 'has the processes, in order'
+tap_is "$(grep -c '"command": "vmafrag"' <<<"$out")" 0 'but not itself'
+capture "$vmafrag" --top=2 --prometheus few "$sleeper"
+tap_is "$status,$err,$(grep -c '^vmafrag_mappings{' <<<"$out")" 0,,2 '--top --prometheus'
+metrics '--top --prometheus is well-formed' "$out"
+# A long name is cut by the kernel.
+start "$work/maker" 3 0 a-name-of-more-than-15-bytes
+capture "$vmafrag" --top a-name-of-more-than-15-bytes
+tap_like "$status,$out" "^0,.* $pid .*  a-name-of-more-"$'\n' 'a name that the kernel has cut'
+finish "$pid" "$to"
+for word in nonesuch few-and-more; do
+	capture "$vmafrag" --top few "$word"
+	tap_is "$status,$out,$err" "1,,vmafrag: there is no process with the name '$word'"$'\n' "--top: no process $word"
+done
+capture "$vmafrag" --top 2147483647
+tap_is "$status,$out,$err" '1,,vmafrag: there is no process 2147483647'$'\n' '--top: no such number'
+capture env LD_PRELOAD="$work/failing.so" TEST_CALL=realloc "$vmafrag" --top
+tap_is "$status,$out,$err" '1,,vmafrag: cannot read /proc: Cannot allocate memory'$'\n' '--top: no memory'
+for option in --json --prometheus --why; do
+	capture to_full "$vmafrag" "$option" "$few"
+	tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' "no room for $option"
+done
+
 # ---- a picture on standard output --------------------------------------------
 
 capture "$vmafrag" --svg - "$few"
 tap_is "$status,$err" 0, '--svg -: status'
 printf %s "$out" >"$work/dash.svg"
 tap_true '--svg - writes to standard output, and nothing else' cmp "$work/few.svg" "$work/dash.svg"
-# shellcheck disable=SC2317 # through capture
-to_full() { "$@" >/dev/full; }
 capture to_full "$vmafrag" --svg - "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' 'no room for it'
 
@@ -577,13 +780,15 @@ life() { wait_until printed "$lines"; }
 printed() { (($(wc -l <"$work/watched") >= $1)); }
 
 start "$work/maker" 50 0 watched
+yesterday=$(date +%F)
 lines=3 SECONDS=0
 watching "$vmafrag" --watch=0.2
 finish "$pid" "$to"
 tap_is "$status,$err" 0, '--watch ends with the process, with success'
 lines=$(wc -l <<<"${out%$'\n'}")
 tap_true "--watch prints a line each time ($lines in $SECONDS s)" test "$lines" -ge 3 -a "$lines" -le $((5 * (SECONDS + 2)))
-tap_is "$(grep -cvE '^[0-9:]{8}  mappings [0-9]+ of [0-9]+ \([0-9.]+ %\)  separate neighbours 49  kernel memory [0-9]+ to [0-9]+ KiB$' <<<"${out%$'\n'}")" \
+tap_like "$(date +%F) $yesterday" "$(cut -c 1-10 <<<"${out%$'\n'}" | tail -n 1)" '--watch has the date'
+tap_is "$(grep -cvE '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}  mappings [0-9]+ of [0-9]+ \([0-9.]+ %\)  separate neighbours 49  kernel memory [0-9]+ to [0-9]+ KiB$' <<<"${out%$'\n'}")" \
 	0 '--watch: each line has the figures'
 
 start "$work/maker" 50 0 watched
@@ -641,7 +846,11 @@ else
 	tap_is "$status,$out,$err" "1,,$message"$'\n' 'another user'
 	capture "${as_other[@]}" "$vmafrag" --watch "$few"
 	tap_is "$status,$out,$err" "1,,$message"$'\n' 'another user, --watch'
+	capture "${as_other[@]}" "$vmafrag" --top "$few"
+	tap_is "$status,$out,$err" '1,,vmafrag: not all of these processes may be read; run as root'$'\n' 'another user, --top'
 	start "${as_other[@]}" "$work/maker" 30 0 own
+	capture "${as_other[@]}" "$vmafrag" --top
+	tap_like "$status,$out" "^0,.* $pid .*  own.*[0-9]+ processes may not be read; run as root" '--top as an ordinary user'
 	capture "${as_other[@]}" "$vmafrag" --json "$pid"
 	tap_is "$status,$err,$(json "$out" "${counts[@]}")" "0,,$(awk_count "$pid")" 'as an ordinary user'
 	if "${as_other[@]}" test -r /proc/slabinfo; then
@@ -657,6 +866,10 @@ else
 		"1,,vmafrag: cannot read /proc/$pid/maps: Permission denied (it has or had privileges; run as root)"$'\n' \
 		'an own process that may not be read'
 	finish "$pid" "$to"
+fi
+if ! ((EUID)) && command -v setpriv >/dev/null; then
+	capture setpriv --reuid=4242 --clear-groups "$vmafrag" --top
+	tap_is "$status,$out,$err" '1,,vmafrag: no process may be read'$'\n' '--top with nothing to show'
 fi
 if [[ -r /proc/slabinfo ]]; then
 	wanted=$(awk '$1 == "vm_area_struct" { print $4 }' /proc/slabinfo)
