@@ -595,6 +595,9 @@ done
 start "$work/maker" 3 0 $'<"\e[1m&\\\xff\'>'
 capture "$vmafrag" --json "$pid"
 tap_is "$(json "$out" command)" $'<"\e[1m&\\\xef\xbf\xbd\'>' 'a strange name in JSON'
+capture "$vmafrag" --prometheus "$pid"
+metrics 'a strange name in metrics' "$out"
+tap_like "$out" "$(printf 'command="<\\\\"\xef\xbf\xbd\\[1m&\\\\\\\\\xef\xbf\xbd'"'>\"")" 'with what has to be escaped'
 capture "$vmafrag" --svg "$work/strange.svg" "$pid"
 tap_is "$status,$(grep -c $'[\e\xff]' <<<"$out")" '0,0' 'a strange name cannot reach the terminal'
 tap_is "$(well_formed "$work/strange.svg")" \
@@ -934,6 +937,14 @@ rd mr|rd mr|rd mr||1000 default anon=1\n2000 default anon=1\n3000 default\n|2
 rd mr|rd mr|rd mr||1000 default anon=1\n2000 bind:0 anon=1\n3000 bind:0\n|1
 rd mr|rd mr|rd mr||1000 prefer (many):0 anon=1\n2000 prefer (many):1 anon=1\n3000 prefer (many):1 x\n|1
 END
+	# A run ends where something else lies between.
+	capture played "$good; for start in 1 2 3 4 5 6; do
+			kind=p; [ \$start != 3 ] || kind=s
+			printf '%d000-%d000 rw-%s 0 0:0 0\nVmFlags: %s\n' \$start \$((start + 1)) \$kind
+		done >7/smaps" "$vmafrag" --why 7
+	tap_is "$(awk '/^addresses/ { on = 1; next } on && NF { print $1, $2, $4, $5, $6, $7 }' <<<"$out")" \
+		'0000000000001000-0000000000003000 2 page offset or anon_vma
+0000000000004000-0000000000007000 3 page offset or anon_vma' 'another /proc: two runs'
 	# What is no smaps, or not all of it, is left alone, and that is said.
 	while IFS='|' read -r setup; do
 		capture played "$good; $setup" "$vmafrag" --json 7
