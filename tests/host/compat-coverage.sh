@@ -37,7 +37,7 @@ for source in "$top"/compat/*.c "$top"/compat/tools/*.c "$top"/compat/preload/*.
 done
 library=("${objects[@]}" -lgcov -pthread)
 gcc -shared -Wl,--version-script="$top/compat/preload/preload.map" \
-	-o compat/libmremap_compat_preload.so objects/preload.o "${library[@]}"
+	-o compat/libmremap_compat_preload.so objects/preload.o "${library[@]}" -ldl
 for tool in vmafrag relocate-doctor; do
 	parts=("objects/$tool.o")
 	[[ $tool != vmafrag ]] || parts+=("${vmafrag_parts[@]}")
