@@ -133,6 +133,9 @@ void output_table(int pid, const struct sample *sample,
 	if (kib(cost.most) != kib(cost.least))
 		printf(" to %" PRIu64, kib(cost.most));
 	printf(" KiB\n");
+	if (sample->limit && output_percent(count->mappings, sample->limit) >=
+			     OUTPUT_NEAR_PERCENT)
+		puts("near the limit       what helps: relocate-anon(7), \"Cures without code\"");
 }
 
 void output_line(const struct sample *sample, const struct object_sizes *sizes)

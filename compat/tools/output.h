@@ -13,6 +13,9 @@
 /* Of the JSON objects; raised when a member goes or changes its meaning. */
 #define OUTPUT_SCHEMA_VERSION 1
 
+/* From so much of vm.max_map_count on, the table says where to read on. */
+#define OUTPUT_NEAR_PERCENT 50
+
 /* The kernel's objects for a mapping, in bytes. */
 struct object_sizes {
 	unsigned int vma, anon_vma, chain;

@@ -613,6 +613,12 @@ if ((EUID == 0)) && unshare -m true 2>/dev/null; then
 	echo 600 >"$work/limit"
 	# shellcheck disable=SC2317 # through capture
 	limited() { unshare -m sh -c "mount --bind '$work/limit' /proc/sys/vm/max_map_count && exec \"\$@\"" - "$@"; }
+	tap_like "$(limited "$vmafrag" "$few")" 'their kernel memory [^n]*$' 'no word of cures far from the limit'
+	echo 400 >"$work/limit"
+	tap_like "$(limited "$vmafrag" "$few")" '
+near the limit +what helps: relocate-anon\(7\), "Cures without code"$' 'near the limit: where to read what helps'
+	tap_like "$(grep -c '^\.SS Cures without code$' "$top/man/relocate-anon.7")" '^1$' 'which the page has'
+	echo 600 >"$work/limit"
 	figure="$name \\($few\\) has [0-9]+ of 600 \\([0-9.]+ %\\)"
 	while read -r wanted word options; do
 		# shellcheck disable=SC2086 # several words
@@ -1024,8 +1030,9 @@ else
 fi
 # The example is what it prints today.
 start "$work/maker" 12 0 server
-keys() { sed -n 's/^\(process\|mappings\|private anonymous\|separate neighbours\|if they merged\|their kernel memory\)  .*/\1/p'; }
-tap_is "$(sed 's/^\\&//' "$page" | keys)" "$("$vmafrag" "$pid" | keys)" 'the table in the page has the lines of today'
+keys() { sed -n 's/^\(process\|mappings\|private anonymous\|separate neighbours\|if they merged\|their kernel memory\|near the limit\)  .*/\1/p'; }
+tap_is "$(sed 's/^\\&//' "$page" | keys)" "$("$vmafrag" "$pid" | keys)
+near the limit" 'the table in the page has the lines of today'
 finish "$pid" "$to"
 
 tap_end
