@@ -648,6 +648,9 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < BLOCKS; i++)
 		check(blocks[i], first < last ? first : last, (unsigned char)i);
+	/* Those they were before have been freed. */
+	if (mallinfo2().hblks > BLOCKS + 10)
+		fail("freeing");
 	/* As ever: too much, nothing, no block. */
 	errno = 0;
 	if (realloc(blocks[0], SIZE_MAX / 2 + 1) || errno != ENOMEM)
