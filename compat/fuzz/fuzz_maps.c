@@ -173,6 +173,22 @@ static void check_pieces(const char *text, size_t size, bool good,
 	      f.longest == whole->longest);
 }
 
+/* As /proc/PID/smaps; whatever is read, the counts fit together. */
+static void check_smaps(const char *text, size_t size)
+{
+	static const struct fragments_policies none;
+	static struct fragments_text reader;
+	struct fragments f;
+
+	fragments_init(&f);
+	fragments_text_init(&reader, &none);
+	fragments_text_push(&reader, text, size, visit, &f);
+	check_counts(&f);
+	CHECK(f.last_flags_length <= sizeof(f.last_flags));
+	CHECK(f.differing_length <= sizeof(f.differing));
+	CHECK((f.differing_length != 0) == ((f.reasons & FRAGMENTS_FLAGS) != 0));
+}
+
 /* Every character of what has been written is one that may be there. */
 static void check_output(const char *output, size_t size, bool one_line,
 			 const char *never)
@@ -253,6 +269,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	picture_init(&picture);
 	good = count_lines(text, size, &f, &picture);
+	check_smaps(text, size);
 	check_pieces(text, size, good, &f);
 	check_picture(&picture, &f, text, size < 64 ? size : 64);
 	check_text(text, size);
