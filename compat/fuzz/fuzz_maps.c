@@ -173,20 +173,55 @@ static void check_pieces(const char *text, size_t size, bool good,
 	      f.longest == whole->longest);
 }
 
-/* As /proc/PID/smaps; whatever is read, the counts fit together. */
+/* Whether what differs fits what the reasons say. */
+static bool visit_kinds(const struct maps_entry *entry,
+			const struct fragments_kind *kind, void *data)
+{
+	struct fragments *f = data;
+
+	CHECK(kind->flags_length < FRAGMENTS_FLAGS_MAX);
+	fragments_add(f, entry, kind);
+	check_counts(f);
+	CHECK(f->differing_length <= sizeof(f->differing));
+	CHECK((f->differing_length != 0) ==
+	      ((f->reasons & FRAGMENTS_FLAGS) != 0));
+	CHECK(!(f->reasons & FRAGMENTS_UNSEEN) ||
+	      f->reasons == FRAGMENTS_UNSEEN);
+	return true;
+}
+
+/*
+ * As /proc/PID/smaps: as it is, and with flags after each line, which depend on
+ * its length.
+ */
 static void check_smaps(const char *text, size_t size)
 {
+	static const char *const flags[] = {
+		"VmFlags: rd wr mr mw\n", "VmFlags: rd wr mr mw nh dd\n",
+		"ProtectionKey: 1\nVmFlags: rd mr sd gu\n",
+		"VmFlags: rd um ac\n", "VmFlags: r\n", "VmFlags:\n",
+	};
 	static const struct fragments_policies none;
 	static struct fragments_text reader;
+	const char *end = text + size, *line_break, *more;
 	struct fragments f;
+	bool good = true;
 
 	fragments_init(&f);
 	fragments_text_init(&reader, &none);
-	fragments_text_push(&reader, text, size, visit, &f);
-	check_counts(&f);
-	CHECK(f.last_flags_length <= sizeof(f.last_flags));
-	CHECK(f.differing_length <= sizeof(f.differing));
-	CHECK((f.differing_length != 0) == ((f.reasons & FRAGMENTS_FLAGS) != 0));
+	fragments_text_push(&reader, text, size, visit_kinds, &f);
+
+	fragments_init(&f);
+	fragments_text_init(&reader, &none);
+	for (; good && (line_break = memchr(text, '\n', (size_t)(end - text)));
+	     text = line_break + 1) {
+		size = (size_t)(line_break - text) + 1;
+		more = flags[size % (sizeof(flags) / sizeof(flags[0]))];
+		good = fragments_text_push(&reader, text, size, visit_kinds,
+					   &f) &&
+		       fragments_text_push(&reader, more, strlen(more),
+					   visit_kinds, &f);
+	}
 }
 
 /* Every character of what has been written is one that may be there. */
