@@ -129,7 +129,7 @@ static bool count_lines(const char *text, size_t size, struct fragments *f,
 		check_entry(&entry, text, length);
 		lines++;
 		before = *f;
-		separate = fragments_add(f, &entry);
+		separate = fragments_add(f, &entry, NULL);
 		CHECK(f->mappings - before.mappings ==
 		      fragments_is_counted(&entry));
 		CHECK(f->separate - before.separate == separate);
@@ -142,9 +142,10 @@ static bool count_lines(const char *text, size_t size, struct fragments *f,
 	return true;
 }
 
-static bool visit(const struct maps_entry *entry, void *data)
+static bool visit(const struct maps_entry *entry,
+		  const struct fragments_kind *kind, void *data)
 {
-	fragments_add(data, entry);
+	fragments_add(data, entry, kind);
 	return true;
 }
 
@@ -158,7 +159,7 @@ static void check_pieces(const char *text, size_t size, bool good,
 	size_t part = size;
 
 	fragments_init(&f);
-	fragments_text_init(&pieces);
+	fragments_text_init(&pieces, NULL);
 	for (size_t at = 0; result && at < size; at += part) {
 		part = 1 + (part * 5 + (unsigned char)text[at]) % 64;
 		if (part > size - at)
@@ -170,6 +171,57 @@ static void check_pieces(const char *text, size_t size, bool good,
 	CHECK(f.mappings == whole->mappings && f.separate == whole->separate &&
 	      f.anonymous == whole->anonymous && f.runs == whole->runs &&
 	      f.longest == whole->longest);
+}
+
+/* Whether what differs fits what the reasons say. */
+static bool visit_kinds(const struct maps_entry *entry,
+			const struct fragments_kind *kind, void *data)
+{
+	struct fragments *f = data;
+
+	CHECK(kind->flags_length < FRAGMENTS_FLAGS_MAX);
+	fragments_add(f, entry, kind);
+	check_counts(f);
+	CHECK(f->differing_length <= sizeof(f->differing));
+	CHECK((f->differing_length != 0) ==
+	      ((f->reasons & FRAGMENTS_FLAGS) != 0));
+	CHECK(!(f->reasons & FRAGMENTS_UNSEEN) ||
+	      f->reasons == FRAGMENTS_UNSEEN);
+	return true;
+}
+
+/*
+ * As /proc/PID/smaps: as it is, and with flags after each line, which depend on
+ * its length.
+ */
+static void check_smaps(const char *text, size_t size)
+{
+	static const char *const flags[] = {
+		"VmFlags: rd wr mr mw\n", "VmFlags: rd wr mr mw nh dd\n",
+		"ProtectionKey: 1\nVmFlags: rd mr sd gu\n",
+		"VmFlags: rd um ac\n", "VmFlags: r\n", "VmFlags:\n",
+	};
+	static const struct fragments_policies none;
+	static struct fragments_text reader;
+	const char *end = text + size, *line_break, *more;
+	struct fragments f;
+	bool good = true;
+
+	fragments_init(&f);
+	fragments_text_init(&reader, &none);
+	fragments_text_push(&reader, text, size, visit_kinds, &f);
+
+	fragments_init(&f);
+	fragments_text_init(&reader, &none);
+	for (; good && (line_break = memchr(text, '\n', (size_t)(end - text)));
+	     text = line_break + 1) {
+		size = (size_t)(line_break - text) + 1;
+		more = flags[size % (sizeof(flags) / sizeof(flags[0]))];
+		good = fragments_text_push(&reader, text, size, visit_kinds,
+					   &f) &&
+		       fragments_text_push(&reader, more, strlen(more),
+					   visit_kinds, &f);
+	}
 }
 
 /* Every character of what has been written is one that may be there. */
@@ -252,6 +304,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	picture_init(&picture);
 	good = count_lines(text, size, &f, &picture);
+	check_smaps(text, size);
 	check_pieces(text, size, good, &f);
 	check_picture(&picture, &f, text, size < 64 ? size : 64);
 	check_text(text, size);

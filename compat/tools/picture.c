@@ -10,8 +10,12 @@
 
 /* ---- areas --------------------------------------------------------------- */
 
-/* If there are more areas than this, the small ones are drawn together. */
+/*
+ * If there are more areas than this, the small ones are drawn together, in about
+ * so many: a wall of equal boxes says less than a few.
+ */
 #define AREAS_MAX 250
+#define AREAS_TOGETHER 80
 /* A run with so many of a hundred mappings is never drawn with others. */
 #define LARGE_PERCENT 2
 
@@ -52,6 +56,7 @@ static struct picture_area area_of(const struct maps_entry *entry)
 	/* The end tells more of a path. */
 	memcpy(area.name, entry->name + (entry->name_length - length), length);
 	area.name_length = (unsigned char)length;
+	area.anonymous = area.kind == PICTURE_ANONYMOUS;
 	return area;
 }
 
@@ -82,6 +87,7 @@ bool picture_add(struct picture *p, const struct maps_entry *entry,
 		last->mappings++;
 		if (separate) {
 			last->separate++;
+			last->anonymous++;
 			last->kind = PICTURE_SEPARATE;
 		}
 		return true;
@@ -126,6 +132,7 @@ static struct picture_area next_area(const struct picture *p, size_t *at,
 		area.bytes += next->bytes;
 		area.mappings += next->mappings;
 		area.separate += next->separate;
+		area.anonymous += next->anonymous;
 	}
 	return area;
 }
@@ -211,6 +218,9 @@ static void put_tooltip(FILE *file, const struct picture_area *area)
 	put_size(file, area->bytes);
 	fprintf(file, ", %" PRIu64 " mapping%s", area->mappings,
 		area->mappings == 1 ? "" : "s");
+	if (area->kind == PICTURE_MIXED)
+		fprintf(file, ", %" PRIu64 " of them anonymous",
+			area->anonymous);
 	if (area->separate)
 		fprintf(file, ", %" PRIu64 " of them separate neighbours",
 			area->separate);
@@ -257,12 +267,37 @@ static void put_label(FILE *file, const struct picture_area *area, int x,
 	fputs("</text>", file);
 }
 
+/*
+ * What the mappings of many small areas are, from the bottom up; the rest is
+ * neither of both.
+ */
+static void put_bands(FILE *file, const struct picture_area *area, int x, int y,
+		      int width)
+{
+	const struct {
+		enum picture_kind kind;
+		uint64_t mappings;
+	} bands[] = {
+		{ PICTURE_SEPARATE, area->separate },
+		{ PICTURE_ANONYMOUS, area->anonymous - area->separate },
+	};
+	int height, bottom = y + BOX_HEIGHT;
+
+	for (size_t i = 0; i < sizeof(bands) / sizeof(bands[0]); i++) {
+		height = (int)(BOX_HEIGHT * ((double)bands[i].mappings /
+					     (double)area->mappings));
+		if (!height)
+			continue;
+		bottom -= height;
+		put_rect(file, bands[i].kind, x, bottom, width, height);
+	}
+}
+
 static void put_area(FILE *file, const struct picture_area *area,
 		     const struct place *place, int width, bool gap)
 {
 	const int y = HEAD_HEIGHT + place->row * ROW_HEIGHT + 14;
 	const int x = place->x;
-	int part;
 
 	if (place->first)
 		fprintf(file, "<text class=\"t\" x=\"%d\" y=\"%d\">%#" PRIx64
@@ -274,14 +309,8 @@ static void put_area(FILE *file, const struct picture_area *area,
 	fputs("<g>", file);
 	put_tooltip(file, area);
 	put_rect(file, area->kind, x, y, width, BOX_HEIGHT);
-	if (area->kind == PICTURE_MIXED && area->separate) {
-		/* As much of the box as there are separate neighbours in it. */
-		part = (int)(BOX_HEIGHT * ((double)area->separate /
-					   (double)area->mappings));
-		if (part)
-			put_rect(file, PICTURE_SEPARATE, x,
-				 y + BOX_HEIGHT - part, width, part);
-	}
+	if (area->kind == PICTURE_MIXED)
+		put_bands(file, area, x, y, width);
 	put_label(file, area, x, y, width);
 	fputs("</g>\n", file);
 }
@@ -303,7 +332,8 @@ static void put_legend(FILE *file)
 /* Go through all areas, and draw them if file is not NULL.  Returns the rows. */
 static int lay_out(const struct picture *p, FILE *file)
 {
-	const size_t together = p->count / AREAS_MAX + 1;
+	const size_t together = p->count <= AREAS_MAX ? 1 :
+				p->count / AREAS_TOGETHER + 1;
 	struct place place = { MARGIN, -1, false };
 	struct picture_area area;
 	uint64_t last_end = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A picture of an address space as SVG 1.1.  Of many thousand mappings it
- * draws some hundred areas.
+ * draws some hundred areas, where small ones are bands of their kinds.
  */
 #ifndef MREMAP_COMPAT_PICTURE_H
 #define MREMAP_COMPAT_PICTURE_H
@@ -29,6 +29,7 @@ struct picture_area {
 	uint64_t bytes;		/* that are mapped */
 	uint64_t mappings;
 	uint64_t separate;	/* separate neighbours among them */
+	uint64_t anonymous;	/* private anonymous ones, also separate ones */
 	enum picture_kind kind;
 	unsigned char protection;	/* of the first: 1 read, 2 write, 4 exec */
 	unsigned char name_length;

@@ -510,6 +510,11 @@ static void give_advice(struct findings *found)
 	} else if (found->status == EXIT_OTHER_METHOD) {
 		advise(found, "mremap_compat() makes plain moves here: for memory that nobody else uses meanwhile, mremap_compat_ext() and mremap_compat_realloc() relocate");
 	}
+	if (!has(&m[KERNEL], SUPPORTED)) {
+		if (found->libc_version)
+			advise(found, "a program that cannot be changed keeps few mappings with GLIBC_TUNABLES=glibc.malloc.mmap_max=0, with MREMAP_COMPAT_PRELOAD=realloc, or with jemalloc or mimalloc in LD_PRELOAD: relocate-anon(7) has figures");
+		advise(found, "raising vm.max_map_count puts the limit off, at some 250 to 400 bytes of kernel memory for each mapping");
+	}
 	if (in_doubt(&m[KERNEL]) || in_doubt(&m[UFFD_MOVE]) ||
 	    in_doubt(&m[COPY]))
 		advise(found, "not everything could be found out: look at the limits above, and at vm.max_map_count");

@@ -81,6 +81,23 @@ void text_put_json(FILE *file, const char *bytes, size_t length)
 	putc('"', file);
 }
 
+void text_put_prometheus(FILE *file, const char *bytes, size_t length)
+{
+	uint32_t c;
+
+	putc('"', file);
+	for (size_t i = 0; i < length;) {
+		i += text_decode(bytes + i, length - i, &c);
+		if (c == '"' || c == '\\')
+			fprintf(file, "\\%c", (int)c);
+		else if (c == '\n')
+			fputs("\\n", file);
+		else
+			put_utf8(file, is_control(c) ? TEXT_REPLACEMENT : c);
+	}
+	putc('"', file);
+}
+
 void text_put_xml(FILE *file, const char *bytes, size_t length)
 {
 	uint32_t c;

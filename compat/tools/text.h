@@ -22,6 +22,9 @@ size_t text_decode(const char *bytes, size_t length, uint32_t *character);
 /* A JSON string (RFC 8259) with its quotation marks. */
 void text_put_json(FILE *file, const char *bytes, size_t length);
 
+/* A label's value in the text format of Prometheus, with its quotation marks. */
+void text_put_prometheus(FILE *file, const char *bytes, size_t length);
+
 /* Character data or an attribute's value for XML 1.0. */
 void text_put_xml(FILE *file, const char *bytes, size_t length);
 

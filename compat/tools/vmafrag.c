@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * vmafrag: how many mappings of a process touch a neighbour of the same kind
- * and have not merged with it, and what they cost.  See vmafrag(1).
+ * and have not merged with it, and what they cost; why; and which processes
+ * are near the limit.  See vmafrag(1).
  */
 
 #define _GNU_SOURCE
 #include "fragments.h"
 #include "maps.h"
 #include "mremap_compat.h"
+#include "output.h"
 #include "picture.h"
-#include "text.h"
+#include "process.h"
+#include "top.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,56 +27,73 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NAME "vmafrag"
 
-enum { EXIT_OK, EXIT_ERROR, EXIT_USAGE };
+enum { EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_UNKNOWN };
 
 static const char help[] =
-"Usage: vmafrag [--watch[=SECONDS]] [--json] [--svg FILE] PID\n"
+"Usage: vmafrag [OPTION]... PID\n"
+"       vmafrag --top[=N] [OPTION]... [PID|NAME]...\n"
 "       vmafrag --self-test\n"
 "\n"
 "Count the private anonymous mappings of process PID that touch a mapping of\n"
-"the same protection and name and are separate from it, as memory is that\n"
-"mremap() has moved after it was written.\n"
+"the same kind and are separate from it, as memory is that mremap() has moved\n"
+"after it was written.\n"
 "\n"
+"      --why              also list runs of neighbours that are separate, and why\n"
+"      --top[=N]          the N processes (default 10) that are nearest to\n"
+"                         vm.max_map_count, of all or of those named\n"
 "      --watch[=SECONDS]  print a line every SECONDS (default 1) until the\n"
 "                         process ends\n"
+"      --warn PERCENT     exit with 1 if mappings are so much of vm.max_map_count\n"
+"      --critical PERCENT exit with 2 if they are; with either, 3 for any error\n"
 "      --json             print JSON, with --watch one object a line\n"
-"      --svg FILE         also draw the address space into FILE\n"
+"      --prometheus       print metrics for the textfile collector\n"
+"      --svg FILE         also draw the address space into FILE; - for standard\n"
+"                         output, without the table\n"
 "      --self-test        make such mappings and check that they are counted\n"
 "      --help             print this and exit\n"
 "      --version          print the version and exit\n"
 "\n"
-"Separate neighbours may be separate for other reasons, too: madvise() advice,\n"
-"a NUMA policy, locking, userfaultfd.  /proc/PID/maps does not show these;\n"
-"see the lines VmFlags in /proc/PID/smaps.\n"
+"Separate neighbours have the same protection, name, flags (/proc/PID/smaps) and\n"
+"memory policy.  They may still be separate for another reason than mremap():\n"
+"memory that was first written apart, or different userfaultfds.\n"
 "\n"
 "The kernel memory is an estimate: for each separate neighbour at least a\n"
 "vm_area_struct and an anon_vma_chain, at most also an anon_vma of its own.\n"
 "Their sizes come from /proc/slabinfo if it can be read (root), else they are\n"
 "those of a usual x86-64 kernel: 192, 64 and 104 bytes.\n"
 "\n"
-"Exit status: 0 success, 1 error, 2 wrong usage.\n";
+"Exit status: 0 success, 1 error, 2 wrong usage; with --warn or --critical\n"
+"0 below both, 1 warning, 2 critical, 3 error or wrong usage.\n";
 
 struct options {
+	char *const *arguments;	/* PIDs and names */
+	size_t argument_count;
 	int pid;		/* 0: none */
 	int watch_ms;		/* 0: once */
-	bool json;
+	size_t top;		/* how many; 0: one process */
+	bool json, prometheus, why;
 	bool self_test;
+	struct thresholds thresholds;
+	bool monitoring;	/* has thresholds: other exit statuses */
 	const char *svg;	/* NULL: none */
 };
 
 /* ---- messages ------------------------------------------------------------ */
+
+/* Whether there has been one: a status of 1 or 2 can also be that of a process. */
+static bool complained;
 
 __attribute__((format(printf, 1, 2)))
 static int usage_error(const char *format, ...)
 {
 	va_list arguments;
 
+	complained = true;
 	fputs(NAME ": ", stderr);
 	va_start(arguments, format);
 	vfprintf(stderr, format, arguments);
@@ -87,6 +107,7 @@ static int error(const char *format, ...)
 {
 	va_list arguments;
 
+	complained = true;
 	/* What has been printed comes first where both go to one place. */
 	fflush(stdout);
 	fputs(NAME ": ", stderr);
@@ -97,322 +118,44 @@ static int error(const char *format, ...)
 	return EXIT_ERROR;
 }
 
-/* ---- the system ---------------------------------------------------------- */
-
-/* The kernel's objects for a mapping, in bytes. */
-struct object_sizes {
-	unsigned int vma, anon_vma, chain;
-	bool measured;		/* all of them, by /proc/slabinfo */
-};
-
-static struct object_sizes read_object_sizes(void)
+static bool only_digits(const char *text)
 {
-	struct object_sizes sizes = { 192, 104, 64, false };
-	struct {
-		const char *name;
-		unsigned int *size;
-	} const wanted[] = {
-		{ "vm_area_struct", &sizes.vma },
-		{ "anon_vma", &sizes.anon_vma },
-		{ "anon_vma_chain", &sizes.chain },
-	};
-	const size_t count = sizeof(wanted) / sizeof(wanted[0]);
-	char *line = NULL, name[64];
-	unsigned int size, found = 0;
-	size_t room = 0;
-	FILE *file;
-
-	file = fopen("/proc/slabinfo", "re");
-	if (!file)
-		return sizes;
-	while (getline(&line, &room, file) >= 0) {
-		/* name, active objects, objects, bytes of one */
-		if (sscanf(line, "%63s %*u %*u %9u", name, &size) != 2)
-			continue;
-		for (size_t i = 0; i < count; i++) {
-			if (!strcmp(name, wanted[i].name) && size) {
-				*wanted[i].size = size;
-				found |= 1u << i;
-			}
-		}
-	}
-	free(line);
-	fclose(file);
-	sizes.measured = found == (1u << count) - 1;
-	return sizes;
-}
-
-/* A small file's contents, at most size bytes; -1 with errno. */
-static ssize_t read_file(int directory, const char *path, char *buffer,
-			 size_t size)
-{
-	const int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
-	size_t length = 0;
-	ssize_t got = 0;
-	int saved_errno;
-
-	if (fd < 0)
-		return -1;
-	while (length < size &&
-	       (got = read(fd, buffer + length, size - length)) > 0)
-		length += (size_t)got;
-	saved_errno = errno;
-	close(fd);
-	errno = saved_errno;
-	return got < 0 ? -1 : (ssize_t)length;
-}
-
-/* vm.max_map_count, 0 if it cannot be read. */
-static uint64_t read_limit(void)
-{
-	char text[32];
-	const ssize_t length = read_file(AT_FDCWD, "/proc/sys/vm/max_map_count",
-					 text, sizeof(text) - 1);
-
-	if (length <= 0)
-		return 0;
-	text[length] = '\0';
-	return strtoull(text, NULL, 10);
+	return *text && text[strspn(text, "0123456789")] == '\0';
 }
 
 /* ---- the process --------------------------------------------------------- */
 
-struct process {
-	int pid;
-	/*
-	 * /proc/PID: stays that process when the number is given to another.
-	 * What pidfd_open(2) returns; -1 where it is not to be had.
-	 */
-	int directory, pidfd;
-};
-
-/* What is known about it at one time. */
-struct sample {
-	struct fragments count;
-	struct picture picture;
-	bool draw;		/* fill in picture */
-	struct timespec time;
-	uint64_t limit;		/* vm.max_map_count, 0: unknown */
-	char command[64];
-	size_t command_length;
-};
-
-static bool visit_mapping(const struct maps_entry *entry, void *data)
-{
-	struct sample *sample = data;
-	bool separate;
-
-	if (!entry) {
-		fragments_init(&sample->count);
-		picture_free(&sample->picture);
-		return true;
-	}
-	separate = fragments_add(&sample->count, entry);
-	return !sample->draw || picture_add(&sample->picture, entry, separate);
-}
-
-/*
- * 0 or errno.  ESRCH can also mean that it has executed another program since
- * maps was opened, so that it is tried again.
- */
-static int take_sample(const struct process *process, struct sample *sample)
-{
-	ssize_t length;
-	int fd, err;
-
-	for (int tries = 0; tries < 5; tries++) {
-		fd = openat(process->directory, "maps", O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return errno == ENOENT ? ESRCH : errno;
-		err = fragments_walk(fd, FRAGMENTS_BEST, visit_mapping,
-				     sample) ? errno : 0;
-		close(fd);
-		if (err != ESRCH)
-			break;
-	}
-	if (err)
-		return err;
-	length = read_file(process->directory, "comm", sample->command,
-			   sizeof(sample->command));
-	if (length > 0 && sample->command[length - 1] == '\n')
-		length--;
-	sample->command_length = length > 0 ? (size_t)length : 0;
-	sample->limit = read_limit();
-	clock_gettime(CLOCK_REALTIME, &sample->time);
-	return 0;
-}
-
-/* Whether the process runs for the user who asks. */
-static bool is_own(const struct process *process)
-{
-	char status[4096], *line;
-	const ssize_t length = read_file(process->directory, "status", status,
-					 sizeof(status) - 1);
-
-	if (length < 0)
-		return false;
-	status[length] = '\0';
-	line = strstr(status, "\nUid:");
-	return line && strtoul(line + 5, NULL, 10) == getuid();
-}
-
 static int read_error(const struct process *process, int err)
 {
-	const char *reason;
-
 	if (err == ESRCH)
 		return error("process %d has no memory: it has ended or is a kernel thread",
 			     process->pid);
 	if (err != EACCES && err != EPERM)
 		return error("cannot read /proc/%d/maps: %s", process->pid,
 			     strerror(err));
-	if (is_own(process))
-		reason = "it has or had privileges; run as root";
-	else
-		reason = "it belongs to another user; run as that user or as root";
 	return error("cannot read /proc/%d/maps: %s (%s)", process->pid,
-		     strerror(err), reason);
+		     strerror(err), process_refusal(process));
 }
 
 /* EXIT_OK or EXIT_ERROR, which has been explained. */
 static int open_process(int pid, struct process *process)
 {
-	char path[32];
+	const int err = process_open(pid, process);
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	process->pid = pid;
-	process->pidfd = -1;
-	process->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (process->directory < 0) {
-		if (errno != ENOENT)
-			return error("cannot open %s: %s", path,
-				     strerror(errno));
-		if (access("/proc/self/maps", F_OK))
-			return error("cannot read /proc: is it mounted?");
-		return error("there is no process %d", pid);
-	}
-#ifdef SYS_pidfd_open
-	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-#endif
-	return EXIT_OK;
-}
-
-static void close_process(const struct process *process)
-{
-	close(process->directory);
-	if (process->pidfd >= 0)
-		close(process->pidfd);
+	if (!err)
+		return EXIT_OK;
+	if (err != ENOENT)
+		return error("cannot open /proc/%d: %s", pid, strerror(err));
+	if (access("/proc/self/maps", F_OK))
+		return error("cannot read /proc: is it mounted?");
+	return error("there is no process %d", pid);
 }
 
 /* ---- output -------------------------------------------------------------- */
 
-/* Kernel memory of the mappings that would be gone, in bytes. */
-struct cost {
-	uint64_t least, most;
-};
-
-static struct cost cost_of(const struct sample *sample,
-			   const struct object_sizes *sizes)
+static bool is_stdout(const char *path)
 {
-	const uint64_t count = sample->count.separate;
-
-	return (struct cost) {
-		.least = count * (sizes->vma + sizes->chain),
-		.most = count * (sizes->vma + sizes->chain + sizes->anon_vma),
-	};
-}
-
-static uint64_t kib(uint64_t bytes)
-{
-	return (bytes + 1023) / 1024;
-}
-
-static double percent(uint64_t part, uint64_t whole)
-{
-	return 100.0 * (double)part / (double)whole;
-}
-
-/* "of 65530 (12.3 %)", if the limit is known. */
-static void put_of_limit(FILE *file, uint64_t mappings, uint64_t limit)
-{
-	if (limit)
-		fprintf(file, " of %" PRIu64 " (%.1f %%)", limit,
-			percent(mappings, limit));
-	else
-		fputs(" (limit unknown)", file);
-}
-
-static void put_table(const struct process *process,
-		      const struct sample *sample,
-		      const struct object_sizes *sizes)
-{
-	const struct fragments *count = &sample->count;
-	const struct cost cost = cost_of(sample, sizes);
-
-	printf("process              %d (", process->pid);
-	text_put_line(stdout, sample->command, sample->command_length);
-	printf(")\nmappings             %" PRIu64, count->mappings);
-	put_of_limit(stdout, count->mappings, sample->limit);
-	printf("\nprivate anonymous    %" PRIu64, count->anonymous);
-	printf("\nseparate neighbours  %" PRIu64, count->separate);
-	if (count->separate)
-		printf(" in %" PRIu64 " run%s, the longest of %" PRIu64
-		       " mappings", count->runs, count->runs == 1 ? "" : "s",
-		       count->longest);
-	printf("\nif they merged       %" PRIu64,
-	       count->mappings - count->separate);
-	put_of_limit(stdout, count->mappings - count->separate, sample->limit);
-	printf("\ntheir kernel memory  %s%" PRIu64, cost.most ? "about " : "",
-	       kib(cost.least));
-	if (cost.most)
-		printf(" to %" PRIu64, kib(cost.most));
-	printf(" KiB\n");
-}
-
-static void put_line(const struct sample *sample,
-		     const struct object_sizes *sizes)
-{
-	const struct fragments *count = &sample->count;
-	const struct cost cost = cost_of(sample, sizes);
-	struct tm local = { 0 };
-	char clock[16];
-
-	localtime_r(&sample->time.tv_sec, &local);
-	strftime(clock, sizeof(clock), "%H:%M:%S  ", &local);
-	printf("%smappings %" PRIu64, clock, count->mappings);
-	put_of_limit(stdout, count->mappings, sample->limit);
-	printf("  separate neighbours %" PRIu64 "  kernel memory %" PRIu64
-	       " to %" PRIu64 " KiB\n", count->separate, kib(cost.least),
-	       kib(cost.most));
-}
-
-static void put_json(const struct process *process,
-		     const struct sample *sample,
-		     const struct object_sizes *sizes)
-{
-	const struct fragments *count = &sample->count;
-	const struct cost cost = cost_of(sample, sizes);
-
-	printf("{\"time\": %lld.%03ld, \"pid\": %d, \"command\": ",
-	       (long long)sample->time.tv_sec, sample->time.tv_nsec / 1000000,
-	       process->pid);
-	text_put_json(stdout, sample->command, sample->command_length);
-	printf(", \"mappings\": %" PRIu64, count->mappings);
-	if (sample->limit)
-		printf(", \"max_map_count\": %" PRIu64 ", \"percent\": %.1f",
-		       sample->limit, percent(count->mappings, sample->limit));
-	else
-		printf(", \"max_map_count\": null, \"percent\": null");
-	printf(", \"anonymous\": %" PRIu64 ", \"separate_neighbours\": %" PRIu64
-	       ", \"runs\": %" PRIu64 ", \"longest_run\": %" PRIu64
-	       ", \"mappings_if_merged\": %" PRIu64, count->anonymous,
-	       count->separate, count->runs, count->longest,
-	       count->mappings - count->separate);
-	printf(", \"kernel_bytes_min\": %" PRIu64 ", \"kernel_bytes_max\": %"
-	       PRIu64, cost.least, cost.most);
-	printf(", \"object_sizes\": {\"vm_area_struct\": %u, \"anon_vma\": %u, \"anon_vma_chain\": %u, \"source\": \"%s\"}}\n",
-	       sizes->vma, sizes->anon_vma, sizes->chain,
-	       sizes->measured ? "slabinfo" : "default");
+	return !strcmp(path, "-");
 }
 
 static int put_svg(const char *path, const struct process *process,
@@ -421,9 +164,10 @@ static int put_svg(const char *path, const struct process *process,
 	const struct fragments *count = &sample->count;
 	char title[128], subtitle[256], limit[64] = "";
 	int length, failed;
-	FILE *file;
+	FILE *file = stdout;
 
-	file = fopen(path, "we");
+	if (!is_stdout(path))
+		file = fopen(path, "we");
 	if (!file)
 		return error("cannot write %s: %s", path, strerror(errno));
 	length = snprintf(title, sizeof(title),
@@ -439,6 +183,9 @@ static int put_svg(const char *path, const struct process *process,
 		 count->mappings, limit, count->separate, count->runs,
 		 count->runs == 1 ? "" : "s");
 	picture_write(&sample->picture, file, title, (size_t)length, subtitle);
+	/* main() looks after standard output. */
+	if (file == stdout)
+		return EXIT_OK;
 	failed = ferror(file);
 	failed |= fclose(file);
 	return failed ? error("cannot write %s: %s", path, strerror(errno)) :
@@ -456,6 +203,19 @@ static bool wait_for_end(const struct process *process, int milliseconds)
 	return poll(&fd, 1, milliseconds) > 0;
 }
 
+static void put_json(const struct process *process, const struct sample *sample,
+		     const struct object_sizes *sizes,
+		     const struct options *options)
+{
+	printf("{\"schema_version\": %d, ", OUTPUT_SCHEMA_VERSION);
+	output_json(process->pid, sample, sizes, &options->thresholds);
+	if (options->why) {
+		fputs(", ", stdout);
+		why_put_json(&sample->why, stdout);
+	}
+	puts("}");
+}
+
 static int watch(const struct process *process, const struct options *options,
 		 struct sample *sample, const struct object_sizes *sizes)
 {
@@ -463,16 +223,16 @@ static int watch(const struct process *process, const struct options *options,
 	int err;
 
 	for (;;) {
-		err = take_sample(process, sample);
+		err = process_sample(process, sample);
 		if (err == ESRCH && seen)
 			return EXIT_OK;
 		if (err)
 			return read_error(process, err);
 		seen = true;
 		if (options->json)
-			put_json(process, sample, sizes);
+			put_json(process, sample, sizes, options);
 		else
-			put_line(sample, sizes);
+			output_line(sample, sizes);
 		if (fflush(stdout))
 			return error("cannot write: %s", strerror(errno));
 		if (wait_for_end(process, options->watch_ms))
@@ -480,10 +240,55 @@ static int watch(const struct process *process, const struct options *options,
 	}
 }
 
+/* The states are the exit statuses of monitoring plugins. */
+static int state_status(enum state state)
+{
+	static const int statuses[] = {
+		[STATE_OK] = EXIT_OK,
+		[STATE_WARNING] = 1,
+		[STATE_CRITICAL] = 2,
+		[STATE_UNKNOWN] = EXIT_UNKNOWN,
+	};
+
+	return statuses[state];
+}
+
+/* Once, in the format that is wanted; an exit status. */
+static int put_sample(const struct process *process,
+		      const struct options *options,
+		      const struct sample *sample,
+		      const struct object_sizes *sizes)
+{
+	const struct output_one one = { process->pid, sample };
+	const enum state state = options->monitoring ?
+		output_state(sample, &options->thresholds) : STATE_OK;
+	int status = EXIT_OK;
+
+	if (options->json) {
+		put_json(process, sample, sizes, options);
+	} else if (options->prometheus) {
+		output_prometheus(&one, 1, sample->limit, sizes);
+	} else if (!options->svg || !is_stdout(options->svg)) {
+		if (options->monitoring)
+			output_state_line(state, process->pid, sample);
+		output_table(process->pid, sample, sizes);
+		if (options->why)
+			why_put_table(&sample->why, stdout);
+	}
+	if (options->svg)
+		status = put_svg(options->svg, process, sample);
+	if (status == EXIT_OK && state == STATE_UNKNOWN)
+		return error("cannot read /proc/sys/vm/max_map_count");
+	return status == EXIT_OK ? state_status(state) : status;
+}
+
 static int show(const struct options *options)
 {
-	const struct object_sizes sizes = read_object_sizes();
-	struct sample sample = { .draw = options->svg != NULL };
+	const struct object_sizes sizes = output_object_sizes();
+	struct sample sample = {
+		.draw = options->svg != NULL,
+		.explain = options->why,
+	};
 	struct process process;
 	int err, status;
 
@@ -493,23 +298,71 @@ static int show(const struct options *options)
 	if (options->watch_ms) {
 		status = watch(&process, options, &sample, &sizes);
 	} else {
-		err = take_sample(&process, &sample);
-		if (err) {
+		err = process_sample(&process, &sample);
+		if (err)
 			status = read_error(&process, err);
-		} else {
-			if (options->json)
-				put_json(&process, &sample, &sizes);
-			else
-				put_table(&process, &sample, &sizes);
-			if (options->svg)
-				status = put_svg(options->svg, &process,
-						 &sample);
-		}
+		else
+			status = put_sample(&process, options, &sample, &sizes);
 	}
-	picture_free(&sample.picture);
-	close_process(&process);
+	process_free(&sample);
+	process_close(&process);
 	return status;
 }
+
+static int top_error(const struct options *options, int err, const char *wanted)
+{
+	if (wanted && only_digits(wanted))
+		return error("there is no process %s", wanted);
+	if (wanted)
+		return error("there is no process with the name '%s'", wanted);
+	if (err)
+		return error("cannot read /proc: %s", strerror(err));
+	if (options->argument_count)
+		return error("not all of these processes may be read%s",
+			     geteuid() ? "; run as root" : "");
+	return error("no process may be read");
+}
+
+static int put_top(const struct options *options, const struct top *top)
+{
+	enum state state = STATE_OK;
+
+	/* The first has most mappings, so none is in a worse state. */
+	if (options->monitoring)
+		state = output_state(&top->all[0].sample, &options->thresholds);
+	if (options->json) {
+		top_put_json(top, options->top, &options->thresholds);
+	} else if (options->prometheus) {
+		if (!top_put_prometheus(top, options->top))
+			return error("%s", strerror(ENOMEM));
+	} else {
+		if (options->monitoring)
+			output_state_line(state, top->all[0].pid,
+					  &top->all[0].sample);
+		top_put_table(top, options->top);
+	}
+	if (state == STATE_UNKNOWN)
+		return error("cannot read /proc/sys/vm/max_map_count");
+	return state_status(state);
+}
+
+static int show_top(const struct options *options)
+{
+	const char *wanted;
+	struct top top;
+	int err, status;
+
+	err = top_read(&top, options->arguments, options->argument_count,
+		       &wanted);
+	if (err || !top.count || (options->argument_count && top.unreadable))
+		status = top_error(options, err, wanted);
+	else
+		status = put_top(options, &top);
+	top_free(&top);
+	return status;
+}
+
+/* ---- self-test ----------------------------------------------------------- */
 
 /* Counts what lies in one range. */
 struct range_count {
@@ -517,14 +370,15 @@ struct range_count {
 	struct fragments count;
 };
 
-static bool visit_range(const struct maps_entry *entry, void *data)
+static bool visit_range(const struct maps_entry *entry,
+			const struct fragments_kind *kind, void *data)
 {
 	struct range_count *range = data;
 
 	if (!entry)
 		fragments_init(&range->count);
 	else if (entry->start >= range->start && entry->end <= range->end)
-		fragments_add(&range->count, entry);
+		fragments_add(&range->count, entry, kind);
 	return true;
 }
 
@@ -625,11 +479,6 @@ static int self_test(void)
 
 /* ---- command line -------------------------------------------------------- */
 
-static bool only_digits(const char *text)
-{
-	return *text && text[strspn(text, "0123456789")] == '\0';
-}
-
 /* A process ID, 0 if it is none. */
 static int parse_pid(const char *text)
 {
@@ -642,41 +491,115 @@ static int parse_pid(const char *text)
 	return errno || value > INT_MAX ? 0 : (int)value;
 }
 
+/*
+ * Digits with a decimal point or without: no sign, exponent, hexadecimal or
+ * infinity.  Negative if it is no such number.
+ */
+static double parse_decimal(const char *text)
+{
+	double value;
+	char *end;
+
+	if (!*text || text[strspn(text, "0123456789.")])
+		return -1;
+	value = strtod(text, &end);
+	return *end ? -1 : value;
+}
+
 /* Seconds as milliseconds, 0 if it is not from 0.001 to a day. */
 static int parse_interval(const char *text)
 {
-	const size_t length = strlen(text);
-	double seconds;
-	char *end;
+	const double seconds = parse_decimal(text);
 
-	/* No sign, exponent, hexadecimal or infinity. */
-	if (!length || strspn(text, "0123456789.") != length)
-		return 0;
-	seconds = strtod(text, &end);
-	if (*end || seconds < 0.001 || seconds > 86400)
+	if (seconds < 0.001 || seconds > 86400)
 		return 0;
 	return (int)(seconds * 1000 + 0.5);
 }
 
+/* Of the limit, 0 if it is not above 0 and up to 100. */
+static double parse_percent(const char *text)
+{
+	const double percent = parse_decimal(text);
+
+	return percent > 0 && percent <= 100 ? percent : 0;
+}
+
 enum { OPT_WATCH = 256, OPT_JSON, OPT_SVG, OPT_SELF_TEST, OPT_HELP,
-       OPT_VERSION };
+       OPT_VERSION, OPT_WHY, OPT_TOP, OPT_WARN, OPT_CRITICAL, OPT_PROMETHEUS };
+
+static const struct option option_names[] = {
+	{ "watch", optional_argument, NULL, OPT_WATCH },
+	{ "why", no_argument, NULL, OPT_WHY },
+	{ "top", optional_argument, NULL, OPT_TOP },
+	{ "warn", required_argument, NULL, OPT_WARN },
+	{ "critical", required_argument, NULL, OPT_CRITICAL },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "prometheus", no_argument, NULL, OPT_PROMETHEUS },
+	{ "svg", required_argument, NULL, OPT_SVG },
+	{ "self-test", no_argument, NULL, OPT_SELF_TEST },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ NULL, 0, NULL, 0 }
+};
+
+/* What goes together; EXIT_OK or what to exit with. */
+static int check_options(const struct options *options)
+{
+	const struct thresholds *thresholds = &options->thresholds;
+
+	if (options->self_test) {
+		if (options->watch_ms || options->json || options->svg ||
+		    options->why || options->top || options->prometheus ||
+		    options->monitoring || options->argument_count)
+			return usage_error("--self-test goes with nothing else");
+		return EXIT_OK;
+	}
+	if (options->json && options->prometheus)
+		return usage_error("--json does not go with --prometheus");
+	if (options->why && options->prometheus)
+		return usage_error("--why does not go with --prometheus");
+	if (options->watch_ms && options->svg)
+		return usage_error("--svg does not go with --watch");
+	if (options->watch_ms && (options->why || options->prometheus))
+		return usage_error("--%s does not go with --watch",
+				   options->why ? "why" : "prometheus");
+	if (options->watch_ms && options->monitoring)
+		return usage_error("--warn and --critical do not go with --watch");
+	if (options->svg && is_stdout(options->svg) &&
+	    (options->json || options->prometheus || options->why))
+		return usage_error("--svg - goes without other output");
+	if (thresholds->warn > 0 && thresholds->critical > 0 &&
+	    thresholds->warn > thresholds->critical)
+		return usage_error("--warn must not be above --critical");
+	if (options->top) {
+		if (options->watch_ms || options->svg || options->why)
+			return usage_error("--top does not go with --watch, --svg or --why");
+		return EXIT_OK;
+	}
+	if (!options->argument_count)
+		return usage_error("which process?  A PID is missing");
+	if (options->argument_count > 1)
+		return usage_error("only one PID can be given");
+	if (!options->pid)
+		return usage_error("'%s' is no PID", options->arguments[0]);
+	return EXIT_OK;
+}
+
+/* How many are shown, 0 if it is no such number. */
+static size_t parse_top(const char *text)
+{
+	return (size_t)parse_pid(text);
+}
 
 /* EXIT_OK with options, or what to exit with; *done for --help and such. */
 static int parse_options(int argc, char **argv, struct options *options,
 			 bool *done)
 {
-	static const struct option names[] = {
-		{ "watch", optional_argument, NULL, OPT_WATCH },
-		{ "json", no_argument, NULL, OPT_JSON },
-		{ "svg", required_argument, NULL, OPT_SVG },
-		{ "self-test", no_argument, NULL, OPT_SELF_TEST },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ NULL, 0, NULL, 0 }
-	};
+	double *percent;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "", option_names,
+				     NULL)) != -1) {
 		switch (option) {
 		case OPT_WATCH:
 			options->watch_ms = parse_interval(optarg ? optarg :
@@ -685,8 +608,31 @@ static int parse_options(int argc, char **argv, struct options *options,
 				return usage_error("'%s' is no number of seconds from 0.001 to 86400",
 						   optarg);
 			break;
+		case OPT_TOP:
+			options->top = parse_top(optarg ? optarg : "10");
+			if (!options->top)
+				return usage_error("'%s' is no number of processes",
+						   optarg);
+			break;
+		case OPT_WARN:
+		case OPT_CRITICAL:
+			percent = option == OPT_WARN ?
+				  &options->thresholds.warn :
+				  &options->thresholds.critical;
+			options->monitoring = true;
+			*percent = parse_percent(optarg);
+			if (!(*percent > 0))
+				return usage_error("'%s' is no percentage above 0 and up to 100",
+						   optarg);
+			break;
+		case OPT_WHY:
+			options->why = true;
+			break;
 		case OPT_JSON:
 			options->json = true;
+			break;
+		case OPT_PROMETHEUS:
+			options->prometheus = true;
 			break;
 		case OPT_SVG:
 			options->svg = optarg;
@@ -707,27 +653,34 @@ static int parse_options(int argc, char **argv, struct options *options,
 			return EXIT_OK;
 		default:
 			/* getopt has said what is wrong. */
+			complained = true;
 			fputs("Try '" NAME " --help' for more information.\n",
 			      stderr);
 			return EXIT_USAGE;
 		}
 	}
-	if (options->self_test) {
-		if (options->watch_ms || options->json || options->svg ||
-		    optind < argc)
-			return usage_error("--self-test goes with nothing else");
-		return EXIT_OK;
+	options->arguments = argv + optind;
+	options->argument_count = (size_t)(argc - optind);
+	if (options->argument_count == 1)
+		options->pid = parse_pid(argv[optind]);
+	return check_options(options);
+}
+
+/*
+ * Whether an option for monitoring is among those that have not been parsed yet:
+ * then 2 must not be the status for wrong usage.
+ */
+static bool is_monitoring(int argc, char **argv)
+{
+	int option;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "", option_names,
+				     NULL)) != -1) {
+		if (option == OPT_WARN || option == OPT_CRITICAL)
+			return true;
 	}
-	if (options->svg && options->watch_ms)
-		return usage_error("--svg does not go with --watch");
-	if (optind >= argc)
-		return usage_error("which process?  A PID is missing");
-	if (optind + 1 < argc)
-		return usage_error("only one PID can be given");
-	options->pid = parse_pid(argv[optind]);
-	if (!options->pid)
-		return usage_error("'%s' is no PID", argv[optind]);
-	return EXIT_OK;
+	return false;
 }
 
 int main(int argc, char **argv)
@@ -739,9 +692,17 @@ int main(int argc, char **argv)
 	/* For the messages of getopt. */
 	argv[0] = (char *)NAME;
 	status = parse_options(argc, argv, &options, &done);
-	if (status == EXIT_OK && !done)
-		status = options.self_test ? self_test() : show(&options);
-	if ((fflush(stdout) || ferror(stdout)) && status == EXIT_OK)
+	if (complained && !options.monitoring)
+		options.monitoring = is_monitoring(argc, argv);
+	if (!complained && !done) {
+		if (options.self_test)
+			status = self_test();
+		else if (options.top)
+			status = show_top(&options);
+		else
+			status = show(&options);
+	}
+	if ((fflush(stdout) || ferror(stdout)) && !complained)
 		status = error("cannot write: %s", strerror(errno));
-	return status;
+	return complained && options.monitoring ? EXIT_UNKNOWN : status;
 }

@@ -21,29 +21,32 @@ read -ra calls <<<"$(sed -n 's/^failing_calls = //p' "$top/Makefile.in")"
 # The tools' children write theirs if they end with exit().
 cover=(gcc -std=c11 -O0 -g -fPIC -fvisibility=hidden --coverage -fprofile-update=atomic -D_exit=exit)
 cover+=(-I"$top/compat")
-objects=() tools=()
+objects=() tools=() vmafrag_parts=()
 for source in "$top"/compat/*.c "$top"/compat/tools/*.c "$top"/compat/preload/*.c; do
 	name=$(basename "$source" .c)
 	"${cover[@]}" -c -o "objects/$name.o" "$source"
 	: >"objects/$name.gcda"
 	case $source in
-	*/tools/*) tools+=("objects/$name.o") ;;
+	*/tools/*)
+		tools+=("objects/$name.o")
+		[[ $name == vmafrag || $name == relocate-doctor ]] || vmafrag_parts+=("objects/$name.o")
+		;;
 	*/preload/*) ;;
 	*) objects+=("objects/$name.o") ;;
 	esac
 done
 library=("${objects[@]}" -lgcov -pthread)
 gcc -shared -Wl,--version-script="$top/compat/preload/preload.map" \
-	-o compat/libmremap_compat_preload.so objects/preload.o "${library[@]}"
+	-o compat/libmremap_compat_preload.so objects/preload.o "${library[@]}" -ldl
 for tool in vmafrag relocate-doctor; do
 	parts=("objects/$tool.o")
-	[[ $tool != vmafrag ]] || parts+=(objects/fragments.o objects/picture.o objects/text.o)
+	[[ $tool != vmafrag ]] || parts+=("${vmafrag_parts[@]}")
 	gcc -o "compat/$tool" "${parts[@]}" "${library[@]}"
 done
 for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse fragments; do
 	wrap=() parts=()
 	[[ $name != compat_failures ]] || wrap=("${calls[@]/#/-Wl,--wrap=}")
-	[[ $name != fragments ]] || parts=(objects/fragments.o objects/picture.o objects/text.o)
+	[[ $name != fragments ]] || parts=("${vmafrag_parts[@]}")
 	gcc -std=c11 -O1 -I"$top/compat" -o "$name" "$here/$name.c" "${parts[@]}" "${library[@]}" \
 		"${wrap[@]}" "${check[@]}"
 done

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# libmremap_compat_preload.so: asks for relocation if it is told to, and
-# otherwise cannot be noticed.  RELOCATE_EXPECT=supported or =unsupported says
+# libmremap_compat_preload.so: asks for relocation, or copies in realloc(), if it is
+# told to, and otherwise cannot be noticed.  RELOCATE_EXPECT=supported or =unsupported says
 # whether the kernel must be found to have the flags.
 
 set -euo pipefail
@@ -20,7 +20,7 @@ lib=${RELOCATE_BUILD:-build}/compat
 [[ $lib == /* ]] || lib=$PWD/$lib
 cd "$tmp"
 
-unset MREMAP_COMPAT_PRELOAD MREMAP_COMPAT_METHODS LD_PRELOAD
+unset "${!MREMAP_COMPAT_@}" LD_PRELOAD
 strict=(-std=gnu11 -O2 -Wall -Wextra -Werror)
 preload=$lib/libmremap_compat_preload.so
 if [[ ! -e $preload ]]; then
@@ -29,12 +29,12 @@ if [[ ! -e $preload ]]; then
 	tap_run 'the library builds' "$cc" "${strict[@]}" -std=c11 -fPIC \
 		-fvisibility=hidden -I"$src" -shared -Wl,-z,defs \
 		-Wl,--version-script="$src/preload/preload.map" \
-		-o "$preload" "$src/preload/preload.c" "$src"/*.c
+		-o "$preload" "$src/preload/preload.c" "$src"/*.c -ldl
 fi
 
 # --- names --------------------------------------------------------------------
 
-tap_is "$(nm -D --defined-only "$preload" | awk '{ print $3 }')" mremap 'it exports mremap alone'
+tap_is "$(nm -D --defined-only "$preload" | awk '{ print $3 }' | paste -sd ' ')" 'mremap realloc' 'it exports two functions'
 tap_is "$(objdump -p "$preload" | awk '$1 == "NEEDED" && /mremap_compat/')" '' \
 	'it does not need the other library'
 tap_is "$(nm -D --undefined-only "$preload" | awk '$2 ~ /mremap/')" '' 'nor any mremap but its own'
@@ -134,13 +134,22 @@ capture ./merge
 tap_is "$status $out" $'0 2\n' 'without the library: two mappings'
 capture env LD_PRELOAD="$preload" ./merge
 tap_is "$status $out" $'0 2\n' 'off by default'
-for value in '' 1 all RELOCATE 'relocate ' relocated; do
+capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD= ./merge
+tap_is "$status $out$err" $'0 2\n' 'off with MREMAP_COMPAT_PRELOAD='
+ignored='libmremap_compat_preload.so: MREMAP_COMPAT_PRELOAD is ignored: its words are relocate, realloc (with glibc), report'
+for value in 1 all RELOCATE 'relocate ' relocated ',' 'relocate,' ',relocate' relocate,x relocate,,report; do
 	capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD="$value" ./merge
-	tap_is "$status $out$err" $'0 2\n' "off with MREMAP_COMPAT_PRELOAD=$value"
+	tap_is "$status $out$err" $'0 2\n'"$ignored"$'\n' "off with MREMAP_COMPAT_PRELOAD=$value, which is reported once"
 done
+capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=nonsense ./merge 2>&-
+tap_is "$status $out" $'0 2\n' 'nor does it matter where there is nobody to report it to'
 relocating=(env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=relocate)
 capture "${relocating[@]}" ./merge
 tap_is "$status $out$err" "0 $merged"$'\n' "on: $merged"
+capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=realloc,relocate ./merge
+tap_is "$status $out$err" "0 $merged"$'\n' 'on, with another word before it'
+capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=realloc ./merge
+tap_is "$status $out$err" $'0 2\n' 'off, if only realloc() is to copy'
 capture "${relocating[@]}" ./merge unset
 tap_is "$status $out" "0 $merged"$'\n' 'on, though the program clears the variable'
 capture env LD_PRELOAD="$preload" ./merge set
@@ -470,15 +479,364 @@ same() { # NAME FILE FILE
 ./matrix libc 7 >libc.txt
 ./matrix raw -1 >raw.txt
 with() { LD_PRELOAD=$preload MREMAP_COMPAT_PRELOAD=$1 ./matrix libc "$2"; }
-with off 7 >off.txt
+with '' 7 >off.txt
 same 'off: as the C library' libc.txt off.txt
 with relocate 7 >on.txt
 same 'on: as the C library' libc.txt on.txt
-with off -1 >off.txt
+with '' -1 >off.txt
 same 'off: as the system call with any flags' raw.txt off.txt
 with relocate -1 >on.txt
 same 'on: as the system call with any flags' raw.txt on.txt
 tap_is "$(cut -d: -f2 raw.txt | cut -d' ' -f2 | sort -u | tr '\n' ' ')" 'failed moved stayed there ' \
 	'the calls have all kinds of results'
+
+# --- realloc() that copies ------------------------------------------------------
+
+copying=(env LD_PRELOAD="$preload" "MREMAP_COMPAT_PRELOAD=realloc,report")
+# counts TEXT: calls, copies and bytes of the report
+counts() {
+	sed -n 's/.*realloc() in process [0-9]*: \([0-9]*\) calls .* grow, \([0-9]*\) of them by copying, \([0-9]*\) bytes$/\1 \2 \3/p' <<<"$1"
+}
+
+# blocks WHAT: blocks of 6,000 bytes, each with a mapping of its own, that grow.
+cat >blocks.c <<'EOF2'
+#define _GNU_SOURCE
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BLOCKS 300
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "wrong: %s\n", what);
+	_exit(1);
+}
+
+static void *filled(void *p, size_t size, unsigned char byte)
+{
+	if (!p)
+		fail("no memory");
+	return memset(p, byte, size);
+}
+
+static void check(const void *p, size_t size, unsigned char byte)
+{
+	const unsigned char *b = p;
+
+	for (size_t i = 0; i < size; i++) {
+		if (b[i] != byte)
+			fail("contents");
+	}
+}
+
+/* By realloc(), which keeps errno, contents and alignment. */
+static void *grown(void *p, size_t old, size_t size, unsigned char byte)
+{
+	errno = 4321;
+	p = realloc(p, size);
+	if (!p || errno != 4321 || (uintptr_t)p % 16 ||
+	    malloc_usable_size(p) < size)
+		fail("growing");
+	check(p, old < size ? old : size, byte);
+	return p;
+}
+
+/* A random walk over sizes. */
+static void *walk(void *seed)
+{
+	uint64_t state = (uintptr_t)seed * 2654435761u + 1;
+	void *blocks[64] = { NULL };
+	size_t sizes[64] = { 0 }, size;
+
+	for (int i = 0; i < 20000; i++) {
+		const int at = (int)((state = state * 6364136223846793005u + 1442695040888963407u) >> 58);
+		void **p = &blocks[at];
+
+		size = (state >> 20) % (i % 50 ? 20000 : 400000) + 1;
+		if (*p && state >> 40 & 1 && state >> 41 & 1) {
+			check(*p, sizes[at], (unsigned char)(at + 1));
+			free(*p);
+			*p = NULL;
+		} else if (*p) {
+			*p = grown(*p, sizes[at], size, (unsigned char)(at + 1));
+			filled(*p, size, (unsigned char)(at + 1));
+		} else {
+			*p = filled(malloc(size), size, (unsigned char)(at + 1));
+		}
+		sizes[at] = size;
+	}
+	for (int i = 0; i < 64; i++)
+		free(blocks[i]);
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	size_t first = argc > 2 ? (size_t)atol(argv[2]) : 6000;
+	size_t last = argc > 3 ? (size_t)atol(argv[3]) : 22000;
+	static void *blocks[BLOCKS];
+	pthread_t threads[4];
+	int status;
+
+	mallopt(M_MMAP_THRESHOLD, 4096);
+	mallopt(M_MMAP_MAX, 1000000);
+	if (!strcmp(what, "threads") || !strcmp(what, "fork")) {
+		for (uintptr_t i = 0; i < 4; i++)
+			pthread_create(&threads[i], NULL, walk, (void *)(i + 1));
+		for (int i = 0; !strcmp(what, "fork") && i < 50; i++) {
+			const pid_t child = fork();
+
+			if (!child) {
+				void *p = filled(malloc(6000), 6000, 7);
+
+				check(grown(p, 6000, 22000, 7), 6000, 7);
+				_exit(0);
+			}
+			if (waitpid(child, &status, 0) != child || status)
+				fail("child");
+		}
+		for (int i = 0; i < 4; i++)
+			pthread_join(threads[i], NULL);
+		puts("right");
+		return 0;
+	}
+	if (!strcmp(what, "memory")) {
+		/* Where there is no room for a copy, mremap() shall try. */
+		struct rlimit limit = { 128 << 20, RLIM_INFINITY };
+		char *p = filled(malloc(70 << 20), 70 << 20, 3), *q;
+
+		setrlimit(RLIMIT_AS, &limit);
+		q = realloc(p, 90 << 20);
+		if (!q)
+			fail("no mremap()");
+		check(q, 70 << 20, 3);
+		errno = 0;
+		if (realloc(q, 200 << 20) || errno != ENOMEM)
+			fail("room");
+		check(q, 70 << 20, 3);
+		puts("right");
+		return 0;
+	}
+	/* What is left of the heap goes first. */
+	for (char *p = NULL; first > 4096 && (uintptr_t)p % 4096 != 16;)
+		p = malloc(first);
+	for (int i = 0; i < BLOCKS; i++) {
+		if (!strcmp(what, "aligned"))
+			blocks[i] = memalign(4096, first);
+		else if (!strcmp(what, "aligned 64"))
+			blocks[i] = memalign(64, first);
+		else if (!strcmp(what, "calloc"))
+			blocks[i] = calloc(1, first);
+		else
+			blocks[i] = malloc(first);
+		filled(blocks[i], first, (unsigned char)i);
+	}
+	for (int i = 0; i < BLOCKS; i++) {
+		if (!strcmp(what, "reallocarray"))
+			blocks[i] = reallocarray(blocks[i], last / 8, 8);
+		else
+			blocks[i] = grown(blocks[i], first, last, (unsigned char)i);
+	}
+	for (int i = 0; i < BLOCKS; i++)
+		check(blocks[i], first < last ? first : last, (unsigned char)i);
+	/* Those they were before have been freed. */
+	if (mallinfo2().hblks > BLOCKS + 10)
+		fail("freeing");
+	/* As ever: too much, nothing, no block. */
+	errno = 0;
+	if (realloc(blocks[0], SIZE_MAX / 2 + 1) || errno != ENOMEM)
+		fail("too much");
+	check(blocks[0], first < last ? first : last, 0);
+	if (realloc(blocks[0], 0))
+		fail("nothing");
+	blocks[0] = grown(NULL, 0, 10, 0);
+	puts("right");
+	return 0;
+}
+EOF2
+tap_run 'blocks.c builds' "$cc" "${strict[@]}" -Wno-alloc-size-larger-than -Wno-use-after-free -pthread -o blocks blocks.c
+
+if [[ $("$cc" -dM -E -include stdlib.h -x c /dev/null) != *__GLIBC__* ]]; then
+	skip 'realloc() that copies' 'not glibc'
+	tap_end
+fi
+capture env LD_PRELOAD="$preload" ./blocks
+tap_is "$status,$out,$err" $'0,right\n,' 'realloc(): as ever where nobody asks'
+capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=realloc MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks
+tap_is "$status,$out,$err" $'0,right\n,' 'realloc(): silent where nobody asks'
+# copies WANTED TITLE VARIABLES... -- COMMAND...: WANTED as the report has it
+copies() {
+	local wanted=$1 title=$2
+	shift 2
+	capture "${copying[@]}" "$@"
+	tap_is "$status,$out,$(counts "$err")" $'0,right\n,'"$wanted" "$title"
+}
+one() { echo $((($1 + 16 + 4095) / 4096 * 4096 - 16)); }
+six=$(one 6000) big=$(one 1048000)
+# One call more is that for too much, of a block that has been copied by then.
+copies '301 0 0' 'realloc(): a process with few blocks moves them' ./blocks
+copies "301 300 $((300 * six))" 'realloc(): with 200 it copies them' MREMAP_COMPAT_PRELOAD_COUNT=200 ./blocks
+copies '301 0 0' 'realloc(): but not with less than the count' MREMAP_COMPAT_PRELOAD_COUNT=400 ./blocks
+copies "301 300 $((300 * six))" 'realloc(): count 0' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks
+copies "300 300 $((300 * big))" 'realloc(): up to 1 MiB' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks x 1048000 1060000
+copies '0 0 0' 'realloc(): not more than 1 MiB' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks x 1050000 1060000
+copies '0 0 0' 'realloc(): the size can be set' MREMAP_COMPAT_PRELOAD_COUNT=0 MREMAP_COMPAT_PRELOAD_MAX=4096 ./blocks
+copies "300 300 $((300 * six))" 'realloc(): to what a block has' MREMAP_COMPAT_PRELOAD_COUNT=0 MREMAP_COMPAT_PRELOAD_MAX="$six" ./blocks
+copies '1 0 0' 'realloc(): what shrinks is not copied' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks x 22000 6000
+copies '1 0 0' 'realloc(): what fits is not copied' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks x 6000 6010
+copies '0 0 0' 'realloc(): blocks of the heap are not copied' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks x 600 2000
+copies "301 300 $((300 * six))" 'realloc(): calloc()' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks calloc
+copies '0 0 0' 'realloc(): aligned blocks are left alone' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks aligned
+copies '0 0 0' 'realloc(): whatever the alignment' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks 'aligned 64'
+copies "301 300 $((300 * six))" 'realloc(): reallocarray()' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks reallocarray
+copies '2 0 0' 'realloc(): without room for a copy' MREMAP_COMPAT_PRELOAD_COUNT=0 MREMAP_COMPAT_PRELOAD_MAX=999999999 ./blocks memory
+for what in threads fork; do
+	capture "${copying[@]}" MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks $what
+	tap_is "$status,$out" $'0,right\n' "realloc(): $what"
+	read -r _ copied _ <<<"$(counts "$err")"
+	tap_true "realloc(): $what, ${copied:-0} copies" test "${copied:-0}" -ge 1000
+done
+for variable in COUNT MAX; do
+	for value in x -1 5k 1e3 99999999999999999999999; do
+		capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=realloc "MREMAP_COMPAT_PRELOAD_$variable=$value" ./blocks
+		tap_is "$status,$out,$err" $'0,right\n,'"libmremap_compat_preload.so: MREMAP_COMPAT_PRELOAD_$variable is ignored: it is no number"$'\n' \
+			"realloc(): $variable=$value is reported"
+	done
+done
+
+# The layout of a block is another in later releases.
+loader=$lib/../glibc/lib/ld-linux-x86-64.so.2
+if [[ -x $loader ]]; then
+	capture env "${copying[@]:2}" MREMAP_COMPAT_PRELOAD_COUNT=0 GLIBC_TUNABLES=glibc.malloc.mremap_relocate=0 \
+		"$loader" --library-path "${loader%/*}" --preload "$preload" ./blocks
+	tap_is "$status,$out,$(counts "$err" | cut -d ' ' -f 1,2)" $'0,right\n,301 300' 'realloc(): with the glibc that is built here'
+else
+	skip 'realloc(): with the glibc that is built here' 'none is built'
+fi
+
+# Another allocator in front of glibc's
+cat >other.c <<'EOF2'
+#include <stddef.h>
+
+void *__libc_malloc(size_t size);
+void *__libc_realloc(void *p, size_t size);
+void __libc_free(void *p);
+
+#ifndef ONLY_MALLOC
+void *realloc(void *p, size_t size) { return __libc_realloc(p, size); }
+#endif
+void *malloc(size_t size) { return __libc_malloc(size); }
+void free(void *p) { __libc_free(p); }
+EOF2
+for only in '' -DONLY_MALLOC; do
+	tap_run "another allocator builds $only" "$cc" "${strict[@]}" -fno-builtin $only -fPIC -shared -o other.so other.c
+	capture env LD_PRELOAD="$preload $tmp/other.so" MREMAP_COMPAT_PRELOAD=realloc,report MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks
+	tap_is "$status,$out,$err" $'0,right\n,libmremap_compat_preload.so: realloc() is not that of glibc, and was left alone\n' \
+		"realloc(): of another allocator $only"
+done
+
+# Before main(): constructors before and after the library's own, and the resolver of
+# an IFUNC, which can run before the library has been relocated.
+cat >start.c <<'EOF2'
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int early_answer(void);
+
+#ifndef RESOLVER
+__attribute__((constructor)) static void early(void)
+{
+	char *p;
+
+	/* Not with the allocator's state as main() finds it */
+	p = realloc(NULL, 200000);
+	memset(p, 'p', 200000);
+	p = realloc(p, 300000);
+	if (!p || p[0] != 'p' || p[199999] != 'p')
+		_exit(3);
+	free(p);
+}
+
+__attribute__((destructor)) static void late(void)
+{
+	if (early_answer() != 42)
+		_exit(4);
+}
+#else
+static int answer(void)
+{
+	return 42;
+}
+
+static int (*resolve(void))(void)
+{
+	/* What comes of it does not matter here: it may be none. */
+	void *volatile block = NULL;	/* not known to be that: no malloc() */
+
+	block = realloc(block, 100);
+	return answer;
+}
+
+int early_answer(void) __attribute__((ifunc("resolve")));
+#endif
+EOF2
+# The resolver is called for a PLT; without one itself, it knows realloc() by then.
+tap_run 'the resolver builds' "$cc" "${strict[@]}" -DRESOLVER -fno-plt -fPIC -c -o resolver.o start.c
+tap_run 'start.c builds' "$cc" "${strict[@]}" -fPIC -shared -Wl,-z,lazy -o start.so start.c resolver.o
+capture env LD_BIND_NOW=1 LD_PRELOAD="$tmp/start.so" ./blocks
+tap_is "$status,$out" $'0,right\n' 'the resolver works by itself'
+for list in "$preload $tmp/start.so" "$tmp/start.so $preload"; do
+	for now in '' 1; do
+		for words in '' realloc,report relocate,realloc; do
+			capture env LD_BIND_NOW=$now LD_PRELOAD="$list" MREMAP_COMPAT_PRELOAD=$words MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks
+			tap_is "$status,$out" $'0,right\n' "before main(), ${list##*/} last, LD_BIND_NOW=$now, '$words'"
+		done
+	done
+done
+
+# A set-user-ID program that needs the library itself: it is loaded, and does nothing.
+tap_run 'a program that needs the library builds' "$cc" "${strict[@]}" -Wno-alloc-size-larger-than -Wno-use-after-free -pthread \
+	-o needs blocks.c -Wl,--no-as-needed "$preload" -Wl,-rpath,"${preload%/*}"
+words=("MREMAP_COMPAT_PRELOAD=realloc,report" MREMAP_COMPAT_PRELOAD_COUNT=0)
+capture env "${words[@]}" ./needs
+tap_is "$status,$out,$(counts "$err")" $'0,right\n,'"301 300 $((300 * six))" 'it copies'
+if ((EUID == 0)) && command -v setpriv >/dev/null && chmod 4755 needs && chmod 755 . &&
+	[[ $(setpriv --reuid=65534 --clear-groups env LD_SHOW_AUXV=1 "$tmp/needs" 2>/dev/null) == right ]]; then
+	capture setpriv --reuid=65534 --clear-groups env "${words[@]}" "$tmp/needs"
+	tap_is "$status,$out,$err" $'0,right\n,' 'but not with set-user-ID, nor does it report'
+	capture setpriv --reuid=65534 --clear-groups env MREMAP_COMPAT_PRELOAD=nonsense "$tmp/needs"
+	tap_is "$status,$out,$err" $'0,right\n,' 'nor complain'
+else
+	skip 'but not with set-user-ID, nor does it report' 'not root, or no set-user-ID here'
+	skip 'nor complain' 'not root, or no set-user-ID here'
+fi
+
+# The program that reaches the limit: all of it if there is memory for that.
+tap_run 'chunks.c builds' "$cc" -std=gnu11 -O2 -pthread -o chunks "$top/demo/chunks.c"
+limit=$(</proc/sys/vm/max_map_count)
+n=20000
+if (($(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) > 6000000 && limit == 65530)); then n=110000; fi
+field() { grep -o " $1=[^ ]*" <<<"$2" | cut -d= -f2; }
+capture env LD_PRELOAD="$preload" ./chunks -n "$n"
+before=$(field mappings "$out")
+tap_true "realloc(): $n blocks are $before mappings without it" test "$status" -eq 0 -a "$before" -gt 13000
+((n == 20000)) || tap_is "$(field mprotect "$out")" fails 'and that is the limit'
+capture "${copying[@]}" ./chunks -n "$n"
+after=$(field mappings "$out")
+tap_true "realloc(): and $after with it" test "$status" -eq 0 -a "$after" -lt 100
+tap_is "$(field verified "$out"),$(field threads "$out"),$(field mprotect "$out")" yes,64/64,works \
+	'every byte is right, threads and mprotect() work'
+diag "$err"
 
 tap_end

@@ -69,7 +69,8 @@ tap_is "$(files "$tools")" "/usr/bin/relocate-doctor
 /usr/lib/$multiarch/relocate-anon/libmremap_compat_preload.so
 /usr/share/man/man1/relocate-doctor.1.gz
 /usr/share/man/man1/vmafrag.1.gz
-/usr/share/man/man7/relocate-anon.7.gz" 'relocate-anon-tools is the tools'
+/usr/share/man/man7/relocate-anon.7.gz
+/usr/share/relocate-anon/vmafrag.schema.json" 'relocate-anon-tools is the tools'
 field() { dpkg-deb -f "$debs/$1" "$2"; }
 tap_is "$(field "$lib" Version) $(field "$dev" Version) $(field "$tools" Version)" \
 	"$version $version $version" 'the version is that of configure.ac'

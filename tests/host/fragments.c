@@ -97,7 +97,8 @@ struct seen {
 	bool refuse;		/* stop before the first */
 };
 
-static bool visit(const struct maps_entry *entry, void *data)
+static bool visit(const struct maps_entry *entry,
+		  const struct fragments_kind *kind, void *data)
 {
 	struct seen *seen = data;
 	bool separate;
@@ -109,7 +110,7 @@ static bool visit(const struct maps_entry *entry, void *data)
 		errno = ECANCELED;
 		return !seen->refuse;
 	}
-	separate = fragments_add(&seen->f, entry);
+	separate = fragments_add(&seen->f, entry, kind);
 	ck_assert(picture_add(&seen->picture, entry, separate));
 	if (seen->stop_after && seen->f.mappings == seen->stop_after) {
 		errno = ECANCELED;
@@ -128,8 +129,8 @@ START_TEST(counts)
 
 	/* Cut into pieces of every size. */
 	for (size_t size = 1; size <= length + 1; size++) {
-		visit(NULL, &seen);
-		fragments_text_init(&text);
+		visit(NULL, NULL, &seen);
+		fragments_text_init(&text, NULL);
 		for (size_t at = 0; at < length; at += part) {
 			part = size < length - at ? size : length - at;
 			ck_assert(fragments_text_push(&text, c->text + at,
@@ -156,7 +157,7 @@ START_TEST(endless_names)
 	struct seen seen = { 0 };
 	int length;
 
-	fragments_text_init(&s.text);
+	fragments_text_init(&s.text, NULL);
 	for (int i = 1; i <= 2; i++) {
 		length = sprintf(line, "%d000-%d000 rw-p 0 0:0 0 [anon:", i,
 				 i + 1);
@@ -183,7 +184,7 @@ START_TEST(bad_text)
 	struct seen seen = { 0 };
 
 	for (size_t i = 0; i < COUNT(texts); i++) {
-		fragments_text_init(&text);
+		fragments_text_init(&text, NULL);
 		errno = 0;
 		ck_assert(!fragments_text_push(&text, texts[i],
 					       strlen(texts[i]), visit,
@@ -191,6 +192,91 @@ START_TEST(bad_text)
 		ck_assert_int_eq(errno, EPROTO);
 	}
 	picture_free(&seen.picture);
+}
+END_TEST
+
+/* ---- reasons ------------------------------------------------------------- */
+
+#define M(start, end, rest) #start "-" #end " " rest "\n"
+#define RW "rw-p 0 0:0 0"
+#define FLAGS(flags) "VmFlags: " flags "\n"
+
+/* Two mappings or more, and why the last is not one with that below. */
+static const struct reasoned {
+	const char *text;
+	unsigned int reasons;
+	const char *differing;
+} reasoned[] = {
+	{ M(1000, 2000, RW) FLAGS("rd mr"), 0, "" },
+	{ M(1000, 2000, RW) FLAGS("rd mr") M(2000, 3000, RW) FLAGS("rd mr"),
+	  FRAGMENTS_UNSEEN, "" },
+	{ M(1000, 2000, RW) FLAGS("rd sd gu") M(2000, 3000, RW) FLAGS("rd"),
+	  FRAGMENTS_UNSEEN, "" },
+	{ M(1000, 2000, RW) FLAGS("mr") M(2000, 3000, "r--p 0 0:0 0") FLAGS("mr"),
+	  FRAGMENTS_PROTECTION, "" },
+	{ M(1000, 2000, RW) "ProtectionKey: 1\n" FLAGS("mr")
+	  M(2000, 3000, RW) "ProtectionKey: 2\n" FLAGS("mr"),
+	  FRAGMENTS_PROTECTION, "" },
+	{ M(1000, 2000, RW " [anon:a]") FLAGS("mr") M(2000, 3000, RW) FLAGS("mr"),
+	  FRAGMENTS_NAME, "" },
+	/* The flags in the order of the alphabet, whichever side has them. */
+	{ M(1000, 2000, RW) FLAGS("mr nh ac") M(2000, 3000, RW) FLAGS("mr dd ac lo"),
+	  FRAGMENTS_FLAGS, "dd lo nh" },
+	{ M(1000, 2000, RW) FLAGS("mr dd ac lo") M(2000, 3000, RW) FLAGS("mr nh ac"),
+	  FRAGMENTS_FLAGS, "dd lo nh" },
+	{ M(1000, 2000, RW) FLAGS("mr um") M(2000, 3000, RW) FLAGS("mr"),
+	  FRAGMENTS_USERFAULTFD, "" },
+	{ M(1000, 2000, RW) FLAGS("mr uw hg") M(2000, 3000, RW) FLAGS("mr"),
+	  FRAGMENTS_USERFAULTFD | FRAGMENTS_FLAGS, "hg" },
+	/* A hole as large as the larger of both is one, a larger one is not. */
+	{ M(1000, 2000, RW) FLAGS("mr") M(3000, 4000, RW) FLAGS("mr"),
+	  FRAGMENTS_HOLE, "" },
+	{ M(1000, 3000, RW) FLAGS("mr") M(5000, 6000, RW) FLAGS("mr"),
+	  FRAGMENTS_HOLE, "" },
+	{ M(1000, 2000, RW) FLAGS("mr") M(4000, 6000, RW) FLAGS("nh"),
+	  FRAGMENTS_HOLE | FRAGMENTS_FLAGS, "mr nh" },
+	{ M(1000, 2000, RW) FLAGS("mr") M(4000, 5000, RW) FLAGS("mr"), 0, "" },
+	/* Something else lies between them, or is the last. */
+	{ M(1000, 2000, RW) FLAGS("mr") M(2000, 3000, "rw-s 0 0:1 5 /f") FLAGS("mr")
+	  M(3000, 4000, RW) FLAGS("mr"), 0, "" },
+	{ M(1000, 2000, RW) FLAGS("mr") M(2000, 3000, "rw-p 0 0:1 5 /f") FLAGS("mr"),
+	  0, "" },
+};
+
+START_TEST(reasons)
+{
+	static const struct fragments_policies none;
+	static struct fragments_text text;
+	const struct reasoned *r = &reasoned[_i];
+	struct seen seen = { 0 };
+
+	visit(NULL, NULL, &seen);
+	fragments_text_init(&text, &none);
+	ck_assert(fragments_text_push(&text, r->text, strlen(r->text), visit,
+				      &seen));
+	ck_assert_uint_eq(seen.f.reasons, r->reasons);
+	ck_assert_uint_eq(seen.f.differing_length, strlen(r->differing));
+	ck_assert_mem_eq(seen.f.differing, r->differing, strlen(r->differing));
+	picture_free(&seen.picture);
+}
+END_TEST
+
+/* More flags than the kernel has are refused, not cut. */
+START_TEST(too_many_flags)
+{
+	static const struct fragments_policies none;
+	static struct fragments_text text;
+	struct seen seen = { 0 };
+	char line[1024] = "1000-2000 rw-p 0 0:0 0\nVmFlags:";
+
+	for (int i = 0; i < 26 * 4; i++)
+		sprintf(line + strlen(line), " %c%c", 'a' + i % 26,
+			'A' + i / 26);
+	strcat(line, "\n");
+	fragments_text_init(&text, &none);
+	ck_assert(!fragments_text_push(&text, line, strlen(line), visit,
+				       &seen));
+	ck_assert_int_eq(errno, EPROTO);
 }
 END_TEST
 
@@ -503,7 +589,7 @@ START_TEST(picture_stays_small)
 		entry.start = (1 + i * patterns[_i].step) << 12;
 		entry.end = entry.start + 0x1000;
 		entry.write = i % (uint64_t)patterns[_i].protections == 1;
-		visit(&entry, &seen);
+		visit(&entry, NULL, &seen);
 	}
 	file = open_memstream(&output, &length);
 	ck_assert_ptr_nonnull(file);
@@ -528,7 +614,7 @@ START_TEST(picture_shows_the_run)
 		entry.start = (i < 20000 || i >= 21000 ? i * 2 : 20000 + i)
 			      << 12;
 		entry.end = entry.start + 0x1000;
-		visit(&entry, &seen);
+		visit(&entry, NULL, &seen);
 	}
 	file = open_memstream(&output, &length);
 	ck_assert_ptr_nonnull(file);
@@ -550,7 +636,7 @@ static char *drawn(const char *text)
 	FILE *file = open_memstream(&output, &length);
 
 	ck_assert_ptr_nonnull(file);
-	fragments_text_init(&reader);
+	fragments_text_init(&reader, NULL);
 	ck_assert(fragments_text_push(&reader, text, strlen(text), visit,
 				      &seen));
 	picture_write(&seen.picture, file, "t", 1, "s");
@@ -605,12 +691,17 @@ START_TEST(picture_of_many_small)
 			"%zx0000-%zx1000 rw-p 0 0:0 0\n"
 			"%zx1000-%zx2000 rw-p 0 0:0 0\n", i, i, i, i);
 	output = drawn(text);
-	/* 5 runs in each of 200 boxes: half of a box of 34, but the legend. */
-	ck_assert_uint_eq(occurrences(output, "<rect class=\"m\""), 1 + 200);
-	ck_assert_uint_eq(occurrences(output, "<rect class=\"s\""), 1 + 200);
-	ck_assert_uint_eq(occurrences(output, "height=\"17\""), 200);
+	/*
+	 * 13 runs in each of 76 boxes and 12 in another.  Half of a box of 34 is
+	 * red, half blue; the legend has one of each colour.
+	 */
+	ck_assert_uint_eq(occurrences(output, "<rect class=\"m\""), 1 + 77);
+	ck_assert_uint_eq(occurrences(output, "<rect class=\"s\""), 1 + 77);
+	ck_assert_uint_eq(occurrences(output, "<rect class=\"a\""), 1 + 77);
+	ck_assert_uint_eq(occurrences(output, "height=\"17\""), 2 * 77);
 	ck_assert_uint_eq(occurrences(output,
-		", 10 mappings, 5 of them separate neighbours<"), 200);
+		", 26 mappings, 26 of them anonymous, 13 of them separate neighbours<"),
+		76);
 	free(output);
 	free(text);
 }
@@ -626,6 +717,8 @@ static Suite *suite(void)
 
 	tcase_add_loop_test(counting, counts, 0, (int)COUNT(counted));
 	tcase_add_test(counting, endless_names);
+	tcase_add_loop_test(counting, reasons, 0, (int)COUNT(reasoned));
+	tcase_add_test(counting, too_many_flags);
 	tcase_add_test(counting, bad_text);
 	suite_add_tcase(s, counting);
 

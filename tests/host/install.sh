@@ -45,6 +45,7 @@ share/doc/relocate-anon/examples/vector.c
 share/man/man1/relocate-doctor.1
 share/man/man1/vmafrag.1
 share/man/man7/relocate-anon.7
+share/relocate-anon/vmafrag.schema.json
 '$(printf 'share/man/man3/%s.3\n' "${functions[@]}")
 files=$(sort <<<"$files")
 # installed DEST: the files below the prefix there

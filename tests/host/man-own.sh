@@ -154,6 +154,62 @@ for name in $(head -n 4 <<<"$names"); do
 done
 tap_is "$(wc -l <<<"$names")$absent" 5 'which the page has'
 
+# ---- facts -----------------------------------------------------------------------
+
+# What a sentence is about: system calls and functions, versions of Linux, sizes, names of
+# flags, signals and errors, files and sysctls, and some words.  One a line.
+facts() {
+	tr -s ' \n\t' ' ' | grep -oE '\b[a-z_]+\([23]\)|Linux [0-9]+\.[0-9]+|\b[0-9][0-9,.]* ?(KiB|MiB|GiB|ms|bytes)\b|\b([A-Z]+_[A-Z_0-9]+|SIG[A-Z]+|E[A-Z]{3,})\b|(/proc|/dev|vm\.|pids\.)[a-z_/.-]*[a-z]|guard pages|io_uring|RDMA|memory tags|tag bits|dumpable|sealed|cancellation point' | sort -u
+}
+comments() { sed -n '/\/\*/,/\*\//p' "$header" | sed 's,^[ 	]*/\?\*\+/\?,,; s,\*/.*,,'; }
+# Names that the header has without their prefix
+short='MREMAP_COMPAT_H|UFFD_MOVE|NOT_PERMITTED|NO_RESOURCES'
+comments | facts | grep -vxE "$short" >header.facts
+text "$page" | facts >page.facts
+# What the page has in addition: its own name, the program in it, names that the header
+# has as code.
+{
+	cat header.facts
+	grep -oE '\b(MREMAP|MAP)_[A-Z_0-9]+\b' "$header"
+	section "$page" EXAMPLES | facts
+	printf '%s\n' ENVIRONMENT ERRORS EXAMPLES MREMAP_COMPAT_0 'mremap_compat(3)' 'seccomp(2)'
+} | sort -u >allowed.facts
+tap_true "the header is about $(wc -l <header.facts) facts" test "$(wc -l <header.facts)" -gt 80
+tap_is "$(comm -23 header.facts page.facts)" '' 'all of them are in the page'
+tap_is "$(comm -13 allowed.facts page.facts)" '' 'which is about no others'
+
+# since NAME: for UFFDIO_MOVE and copy, the first version of Linux behind it.
+since() { flat | grep -oE "$1[^.]{0,90}Linux [0-9]+\.[0-9]+" | grep -oE '[0-9]+\.[0-9]+$' | head -n 1; }
+move=$(comments | sed -n '/ioctl(UFFDIO_MOVE)/,$p' | since UFFDIO_MOVE)
+copy=$(comments | sed -n '/New pages with the same contents/,/Not atomic/p' | grep -oE '[0-9]+\.[0-9]+' | head -n 1)
+tap_like "$move $copy" '^[0-9]+\.[0-9]+ [0-9]+\.[0-9]+$' 'the header says since when there are methods'
+for place in man3/mremap_compat.3 man1/relocate-doctor.1; do
+	tap_is "$(text $place | since UFFDIO_MOVE) $(text $place | grep -A 4 'New pages with' | grep -oE '[0-9]+\.[0-9]+' | head -n 1)" \
+		"$move $copy" "${place#*/} has the same"
+done
+tap_is "$(awk -F '\t' '/^(uffd\\-move|copy)\t/ { sub("Linux ", "", $3); print $3 }' man7/relocate-anon.7 | paste -sd ' ')" \
+	"$move $copy" 'relocate-anon(7) as well'
+tap_is "$(grep -oE 'UFFDIO_MOVE \(Linux [0-9.]+|not on this kernel \(Linux [0-9.]+' "$top/compat/tools/relocate-doctor.c" |
+	grep -oE '[0-9.]+$' | paste -sd ' ')" "$move $copy" 'and what relocate-doctor prints'
+
+# What does not matter, what is lost also if a call fails, what is left behind
+says() { # PLACE FACT
+	local said
+	said=$(if [[ $1 == "$header" ]]; then comments; else text "$1"; fi | flat)
+	tap_true "${1##*/}: $2" grep -qE -- "$2" <<<"$said"
+}
+for place in "$header" man3/mremap_compat.3 man1/relocate-doctor.1; do
+	says "$place" 'sysctl vm\.unprivileged_userfaultfd does not'
+done
+for fact in 'loses the registration, also if the call fails' 'do not grow any more' \
+	'does not keep memory tags \(PROT_MTE\)' 'takes the result from the caller' \
+	'for up to three more of the size' \
+	'only onto free addresses or a range of a single private anonymous mapping' \
+	'there may be no more mappings: then it is not free'; do
+	says "$header" "$fact"
+	says man3/mremap_compat.3 "$fact"
+done
+
 # ---- the example ------------------------------------------------------------------
 
 # As a reader of the page would copy it

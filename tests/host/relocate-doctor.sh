@@ -517,6 +517,8 @@ for value in all plain; do
 	esac
 done
 
+glibc=$(if getconf GNU_LIBC_VERSION >/dev/null 2>&1; then echo True; else echo False; fi)
+
 # --- the C library ------------------------------------------------------------
 
 for libc_variable in TEST_NONE TEST_LIBC; do
@@ -537,6 +539,8 @@ for libc_variable in TEST_NONE TEST_LIBC; do
 		'the flags are used'
 	want "relocates, $libc_variable" '"refuses the flag" in advice' \
 		"$(if [[ $passes == False ]]; then echo True; else echo False; fi)" 'advice about mremap()'
+	want "relocates, $libc_variable" '"without code" in advice or "vm.max_map_count" in advice' False \
+		'no cures where the kernel relocates'
 	want "relocates, $libc_variable" '("realloc()" in advice) == (d["libc"]["malloc_tunable"] is False)' True \
 		'advice about realloc()'
 	run "relocates, no filters, $libc_variable" 0 \
@@ -605,6 +609,8 @@ run 'flags refused' "$other" ./under mremap/24=EPERM "$doctor"
 want 'flags refused' 'support["kernel"], "is forbidden" in reason["kernel"]' "('not permitted', True)" 'not permitted'
 run 'flags unknown' "$other" ./under mremap/24=EINVAL "$doctor"
 want 'flags unknown' 'support["kernel"], use["mremap_compat"]' "('unsupported', 'plain')" 'not supported'
+cures='"glibc.malloc.mmap_max=0" in advice, "MREMAP_COMPAT_PRELOAD=realloc" in advice, "vm.max_map_count puts" in advice'
+want 'flags unknown' "$cures" "($glibc, $glibc, True)" 'cures that need no code are named'
 run 'no memory for flags' 3 ./under mremap/24=ENOMEM "$doctor"
 want 'no memory for flags' 'support["kernel"], reason["kernel"], use["mremap_compat"]' \
 	"('unknown', 'no memory or mappings to find out with', 'plain')" 'it is not known whether they are supported'

@@ -28,13 +28,62 @@ trap clean_up EXIT
 
 vmafrag=$work/vmafrag
 built=${RELOCATE_BUILD:-build}/compat/vmafrag
+parts=()
+for part in "$top"/compat/tools/*.c; do
+	[[ $part == */relocate-doctor.c ]] || parts+=("$part")
+done
 if [[ -x $built ]]; then
 	cp -- "$built" "$vmafrag"
 	ok 'vmafrag is built'
 else
 	tap_run 'vmafrag compiles' "$cc" -std=c11 -O2 -Wall -Wextra -Werror -I"$top/compat" -o "$vmafrag" \
-		"$top"/compat/tools/{vmafrag,fragments,picture,text}.c "$top/compat/maps.c"
+		"${parts[@]}" "$top/compat/maps.c"
 fi
+
+# Pages whose neighbours differ, each in what is the argument.
+cat >"$work/kinds.c" <<'END'
+#define _GNU_SOURCE
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	const size_t page = sysconf(_SC_PAGESIZE);
+	char *area = mmap(NULL, 66 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long node = 1;
+	int key = -1, failed = 0;
+
+	if (area == MAP_FAILED || mprotect(area + page, 64 * page, PROT_READ | PROT_WRITE))
+		return 1;
+	area += page;
+	memset(area, 1, 64 * page);
+	if (!strcmp(what, "key"))
+		failed = (key = pkey_alloc(0, 0)) < 0;
+	for (size_t i = 0; i < 64; i++) {
+		char *p = area + i * page;
+
+		if (!strcmp(what, "advice"))
+			failed |= madvise(p, page, i & 1 ? MADV_NOHUGEPAGE : MADV_DONTDUMP);
+		else if (i & 1 && !strcmp(what, "locked"))
+			failed |= mlock(p, page);
+		else if (i & 1 && !strcmp(what, "policy"))
+			failed |= (int)syscall(SYS_mbind, p, page, MPOL_BIND, &node, 64, 0);
+		else if (i & 1 && !strcmp(what, "key"))
+			failed |= pkey_mprotect(p, page, PROT_READ | PROT_WRITE, key);
+	}
+	if (failed)
+		puts("unsupported");
+	puts("ready");
+	fflush(stdout);
+	return getchar() < 0;
+}
+END
+tap_run 'a program with neighbours that differ compiles' "$cc" -O1 -Wall -o "$work/kinds" "$work/kinds.c"
 
 # A process with COUNT mappings of a page each that touch; every EVERYth of them
 # is read only, if that is not 0.  It has the given name, says "ready", and
@@ -195,19 +244,30 @@ finish() {
 	started=("${left[@]}")
 }
 
-# An own count: mappings, anonymous ones, separate neighbours, runs, longest run.
+# An own count: mappings, anonymous ones, separate neighbours, runs, longest run; by what
+# smaps shows of them (numa_maps has the same policy for all, here).
 awk_count() {
 	awk '
-	{
+	/^[0-9a-f]+-[0-9a-f]+ / {
 		split($1, range, "-")
+		perms = $2
+		inode = $5
+		key = 0
 		name = ""
 		for (i = 6; i <= NF; i++)
 			name = name " " $i
+		next
+	}
+	/^ProtectionKey:/ { key = $2 }
+	/^VmFlags:/ {
 		if (name == " [vsyscall]")
 			next
 		mappings++
-		anon = $2 ~ /p$/ && $5 == "0" && (name == "" || name == " [heap]" || name ~ /^ \[anon:/)
-		kind = $2 name
+		anon = perms ~ /p$/ && inode == "0" && (name == "" || name == " [heap]" || name ~ /^ \[anon:/)
+		flags = ""
+		for (i = 2; i <= NF; i++)
+			flags = flags ($i == "sd" || $i == "gu" ? "" : $i " ")
+		kind = perms name "|" key "|" flags
 		anonymous += anon
 		if (anon && last_anon && range[1] == last_end && kind == last_kind) {
 			separate++
@@ -223,7 +283,7 @@ awk_count() {
 		last_end = range[2]
 		last_kind = kind
 	}
-	END { print mappings + 0, anonymous + 0, separate + 0, runs + 0, longest + 0 }' "/proc/$1/maps"
+	END { print mappings + 0, anonymous + 0, separate + 0, runs + 0, longest + 0 }' "/proc/$1/smaps"
 }
 # json FILE-or-TEXT KEY...: values of one object.
 json() {
@@ -262,8 +322,8 @@ print(d.getElementsByTagName("title")[0].firstChild.data)' "$1" 2>&1
 
 capture "$vmafrag" --help
 tap_is "$status,$err" 0, '--help succeeds'
-tap_like "$out" '^Usage: vmafrag .*--watch.*--json.*--svg FILE.*--self-test.*--version' '--help names the options'
-tap_like "$out" 'other reasons.*smaps.*estimate' '--help says what the figures do not say'
+tap_like "$out" '^Usage: vmafrag .*--why.*--top.*--watch.*--warn.*--critical.*--json.*--prometheus.*--svg FILE.*--self-test.*--version' '--help names the options'
+tap_like "$out" 'smaps.*another reason.*estimate' '--help says what the figures do not say'
 tap_is "$(awk 'length > 80' <<<"$out")" '' '--help is no wider than 80 columns'
 capture "$vmafrag" --version
 version=$(awk '$2 ~ /^MREMAP_COMPAT_VERSION_(MAJOR|MINOR|PATCH)$/ { v = v "." $3 } END { print substr(v, 2) }' \
@@ -292,12 +352,53 @@ done
 usage --json=1 1
 usage --svg
 usage --svg "$work/x.svg" --watch 1
+usage --svg - --json 1
 usage --watch
+usage --json --prometheus 1
+usage --why --prometheus 1
+for option in --why --prometheus --warn=5 --critical=5 --top; do
+	case $option in
+	--warn* | --critical*) continue ;;
+	esac
+	usage --watch "$option" 1
+	usage --self-test "$option"
+done
+usage --svg - --why 1
+usage --svg - --prometheus 1
+usage --top --svg "$work/x.svg"
+usage --top --why
+for word in 0 -1 x '' 1.5 4294967297; do
+	usage "--top=$word"
+done
+# A monitoring system would take 2 for "critical".
+unknown() {
+	capture "$vmafrag" "$@"
+	if [[ $status == 3 && -z $out && $err == vmafrag:\ * ]]; then
+		ok "unknown: $*"
+	else
+		not_ok "unknown: $*" "status $status"$'\n'"$out$err"
+	fi
+}
+for word in 0 -1 x '' 100.1 1e1 nan 5%; do
+	unknown --warn "$word" 1
+	unknown --critical "$word" 1
+done
+unknown --warn 90 --critical 80 1
+unknown --warn 5 --watch 1
+unknown --nonsense --warn 5 1
+unknown 1 2 --critical 5
+unknown --critical 5 2147483647
+unknown --warn 5
+unknown --self-test --warn 5
+unknown --warn 5 --top 2147483647
 usage --self-test 1
 usage --self-test --json
 usage --self-test --watch
 usage --self-test --svg "$work/x.svg"
 tap_true 'wrong usage writes no file' test ! -e "$work/x.svg"
+
+# shellcheck disable=SC2317 # through capture
+to_full() { "$@" >/dev/full; }
 
 # ---- self-test --------------------------------------------------------------
 
@@ -314,6 +415,56 @@ tap_like "$status,$out" '^1,.*before, text: 1 mappings, 0 separate neighbours
 .*after, text: 0 mappings.*: WRONG
 self-test: FAILED' 'the self-test fails where nothing moves'
 
+# ---- formats -----------------------------------------------------------------
+
+# Debian's package is for Debian's Python.
+python=
+for one in python3 /usr/bin/python3; do
+	[[ $python ]] || ! "$one" -c 'import jsonschema' 2>/dev/null || python=$one
+done
+# valid TITLE JSON: as the schema says, unless there is nothing to check it with.
+valid() {
+	if [[ ! $python ]]; then
+		skip "$1" 'no python3-jsonschema'
+		return 0
+	fi
+	tap_run "$1" "$python" -c '
+import json, jsonschema, sys
+jsonschema.Draft7Validator.check_schema(s := json.load(open(sys.argv[1])))
+for line in sys.argv[2].splitlines():
+    jsonschema.Draft7Validator(s).validate(json.loads(line))' "$top/compat/tools/vmafrag.schema.json" "$2"
+}
+# metrics TITLE TEXT: the text format of Prometheus, version 0.0.4, as strictly as here:
+# HELP, TYPE and samples of a metric together, once, none without, no series twice.
+metrics() {
+	tap_run "$1" python3 -c '
+import re, sys
+text = sys.argv[1]
+assert text.endswith("\n") and "\n\n" not in text
+seen, series, metric, expect = set(), set(), None, "HELP"
+for line in text.split("\n")[:-1]:
+    if line.startswith("# HELP "):
+        assert expect in ("HELP", "more"), line
+        m = re.fullmatch(r"# HELP ([a-z_]+) \S[^\n]*\.", line)
+        metric, expect = m[1], "TYPE"
+        assert metric not in seen, line
+        seen.add(metric)
+    elif line.startswith("# TYPE "):
+        assert expect == "TYPE" and line == f"# TYPE {metric} gauge", line
+        expect = "sample"
+    else:
+        assert expect in ("sample", "more"), line
+        m = re.fullmatch(r"([a-z_]+)(\{pid=\"\d+\",command=\"(?:[^\"\\\n]|\\[\"\\n])*\"\})? (\d+)", line)
+        assert m and m[1] == metric, line
+        assert (m[1], m[2]) not in series, line
+        series.add((m[1], m[2]))
+        expect = "more"
+assert expect == "more"' "$2"
+	if command -v promtool >/dev/null; then
+		tap_run "$1, promtool" promtool check metrics <<<"$2"
+	fi
+}
+
 # ---- figures ----------------------------------------------------------------
 
 sleep 1000 &
@@ -329,6 +480,20 @@ tap_is "$status,$err" 0, 'a sleeping process can be looked at'
 tap_is "$(table "$out")" "$(awk_count "$sleeper")" 'sleep: figures as awk finds them'
 tap_like "$out" "^process +$sleeper \(sleep\)" 'the table names the process'
 
+# reasons_of JSON: pairs for which nothing can be seen, checked against the runs
+reasons_of() {
+	python3 -c '
+import json, sys
+o = json.loads(sys.argv[1])
+key = "page_offset_or_anon_vma"
+assert sum(r["mappings"] - 1 for r in o["separate_runs"] if key in r["reasons"]) == o["pairs"][key]
+for r in o["separate_runs"]:
+    assert int(r["start"], 16) < int(r["end"], 16) and r["bytes"] <= int(r["end"], 16) - int(r["start"], 16)
+    assert ("flags" in r["reasons"]) == bool(r["flags"]), r
+    assert key not in r["reasons"] or len(r["reasons"]) == 1
+    assert "hole" in r["reasons"] or r["bytes"] == int(r["end"], 16) - int(r["start"], 16)
+print(o["pairs"][key])' "$1" 2>&1
+}
 # look NAME: compare all formats for process $pid.
 look() {
 	local wanted object
@@ -342,6 +507,17 @@ look() {
 	object=$out
 	tap_run "$1: JSON is well-formed" python3 -m json.tool <(printf %s "$object")
 	tap_is "$(wc -l <<<"${object%$'\n'}")" 1 "$1: JSON is one line"
+	valid "$1: JSON is as the schema says" "$object"
+	capture "$vmafrag" --why --json "$pid"
+	tap_is "$status,$err,$(json "$out" "${counts[@]}")" "0,,$wanted" "$1: --why has the same figures"
+	valid "$1: --why is as the schema says" "$out"
+	tap_is "$(reasons_of "$out")" "$(awk '{ print $3 }' <<<"$wanted")" \
+		"$1: as many pairs without a visible reason as separate neighbours"
+	capture "$vmafrag" --prometheus "$pid"
+	tap_is "$status,$err" 0, "$1: metrics, status"
+	metrics "$1: metrics are well-formed" "$out"
+	tap_is "$(sed -n 's/^vmafrag_\(mappings\|separate_neighbours\){.*} //p' <<<"$out" | paste -sd ' ')" \
+		"$(awk '{ print $1, $3 }' <<<"$wanted")" "$1: metrics have the same figures"
 	tap_is "$(json "$object" "${counts[@]}")" "$wanted" "$1: JSON has the same figures"
 	tap_is "$(json "$object" pid max_map_count)" "$pid $(</proc/sys/vm/max_map_count)" "$1: process and limit in JSON"
 	tap_run "$1: figures that follow from others" python3 -c '
@@ -362,10 +538,12 @@ assert s["source"] == "slabinfo" or (s["vm_area_struct"], s["anon_vma"], s["anon
 	tap_true "$1: SVG is small ($(wc -c <"$work/$1.svg") bytes)" test "$(wc -c <"$work/$1.svg")" -lt 150000
 }
 
-start "$work/maker" 200 0 few
+# The coverage test can run this script at the same time: a name of its own.
+name=few.$$
+start "$work/maker" 200 0 "$name"
 few=$pid few_to=$to
 look few
-tap_is "$(json "$("$vmafrag" --json "$pid")" command separate_neighbours longest_run)" 'few 199 200' \
+tap_is "$(json "$("$vmafrag" --json "$pid")" command separate_neighbours longest_run)" "$name 199 200" \
 	'few: 200 mappings are 199 separate neighbours'
 tap_like "$(<"$work/few.svg")" ', 200 mappings, 199 of them separate neighbours<' 'few: SVG shows the run'
 capture "$vmafrag" --svg "$work/with.svg" --json "$pid"
@@ -395,15 +573,135 @@ else
 	skip 'many' "vm.max_map_count is $limit"
 fi
 
+# What can never merge is not counted.
+for what in advice locked policy key; do
+	if start "$work/kinds" "$what"; then
+		capture "$vmafrag" --json "$pid"
+		tap_is "$status,$err,$(json "$out" separate_neighbours flags_compared)" '0,,0 True' "neighbours that differ: $what"
+		tap_true "and are mappings: $what" test "$(json "$out" anonymous)" -ge 64
+		case $what in
+		advice) reason='flags: dd (MADV_DONTDUMP), nh (MADV_NOHUGEPAGE)' ;;
+		locked) reason='flags: lo (mlock)' ;;
+		policy) reason='memory policy' ;;
+		*) reason=protection ;;
+		esac
+		tap_is "$("$vmafrag" --why "$pid" | awk -v r="  $reason\$" '$2 == 64 && $0 ~ r { print $2 }' r="${reason//[()]/.}\$")" 64 \
+			"--why says: $reason"
+	else
+		skip "neighbours that differ: $what" 'not supported here'
+	fi
+	finish "$pid" "$to"
+done
+
 # A name that would be something else in each format.
 start "$work/maker" 3 0 $'<"\e[1m&\\\xff\'>'
 capture "$vmafrag" --json "$pid"
 tap_is "$(json "$out" command)" $'<"\e[1m&\\\xef\xbf\xbd\'>' 'a strange name in JSON'
+capture "$vmafrag" --prometheus "$pid"
+metrics 'a strange name in metrics' "$out"
+tap_like "$out" "$(printf 'command="<\\\\"\xef\xbf\xbd\\[1m&\\\\\\\\\xef\xbf\xbd'"'>\"")" 'with what has to be escaped'
 capture "$vmafrag" --svg "$work/strange.svg" "$pid"
 tap_is "$status,$(grep -c $'[\e\xff]' <<<"$out")" '0,0' 'a strange name cannot reach the terminal'
 tap_is "$(well_formed "$work/strange.svg")" \
 	"Address space of process $pid (<\""$'\xef\xbf\xbd'"[1m&\\"$'\xef\xbf\xbd'"'>)" 'a strange name in SVG'
 finish "$pid" "$to"
+
+# ---- monitoring --------------------------------------------------------------
+
+# A limit of which 200 mappings and more are 30 to 45 %
+if ((EUID == 0)) && unshare -m true 2>/dev/null; then
+	echo 600 >"$work/limit"
+	# shellcheck disable=SC2317 # through capture
+	limited() { unshare -m sh -c "mount --bind '$work/limit' /proc/sys/vm/max_map_count && exec \"\$@\"" - "$@"; }
+	tap_like "$(limited "$vmafrag" "$few")" 'their kernel memory [^n]*$' 'no word of cures far from the limit'
+	echo 400 >"$work/limit"
+	tap_like "$(limited "$vmafrag" "$few")" '
+near the limit +what helps: relocate-anon\(7\), "Cures without code"$' 'near the limit: where to read what helps'
+	tap_like "$(grep -c '^\.SS Cures without code$' "$top/man/relocate-anon.7")" '^1$' 'which the page has'
+	echo 600 >"$work/limit"
+	figure="$name \\($few\\) has [0-9]+ of 600 \\([0-9.]+ %\\)"
+	while read -r wanted word options; do
+		# shellcheck disable=SC2086 # several words
+		capture limited "$vmafrag" $options "$few"
+		tap_is "$status,$err" "$wanted," "status with $options"
+		tap_like "$(head -n 1 <<<"$out")" "^$word: ($figure)" "first line with $options"
+		# shellcheck disable=SC2086 # several words
+		capture limited "$vmafrag" --json $options "$few"
+		tap_is "$status,$(json "$out" status)" "$wanted,${word,,}" "JSON with $options"
+		valid "as the schema says, $options" "$out"
+		# shellcheck disable=SC2086 # several words
+		capture limited "$vmafrag" --top=1 $options "$name"
+		tap_is "$status,$err" "$wanted," "status with --top $options"
+		tap_like "$(head -n 1 <<<"$out")" "^$word: ($figure)" "first line with --top $options"
+	done <<'END'
+0 OK --warn=99
+0 OK --critical 99.5
+0 OK --warn 98 --critical 99
+1 WARNING --warn 20
+1 WARNING --warn 20 --critical 99
+2 CRITICAL --critical 20
+2 CRITICAL --warn 10 --critical 20
+2 CRITICAL --warn 20 --critical 20
+END
+else
+	skip 'statuses for monitoring' 'not root, or no mount namespaces'
+fi
+
+# ---- many processes ----------------------------------------------------------
+
+capture "$vmafrag" --top "$name" "$sleeper"
+tap_is "$status,$err" 0, '--top with a name and a number'
+tap_like "$out" "^ +PID +MAPPINGS +OF LIMIT +ANONYMOUS +COMMAND
+ *$few +[0-9]+ +[0-9.]+ % +[0-9]+  $name
+ *$sleeper +[0-9]+ +[0-9.]+ % +[0-9]+  sleep
+" 'shows both, that with more mappings first'
+tap_is "$(awk -v pid="$few" '$1 == pid { print $2, $5 }' <<<"$out")" "$(awk_count "$few" | cut -d ' ' -f 1,2)" \
+	'with the figures that awk finds'
+capture "$vmafrag" --top=1 "$sleeper" "$name"
+tap_is "$status,$(grep -c '^ *[0-9]* .*few[.0-9]*$' <<<"$out")" 0,1 '--top=1 shows one'
+tap_like "$out" "$name
+and 1 more process" 'and counts the rest'
+capture "$vmafrag" --top=100000 --json
+tap_is "$status,$err" 0, '--top of all processes'
+valid 'as the schema says' "$out"
+tap_is "$(python3 -c '
+import json, sys
+o = json.loads(sys.argv[1])
+p = o["processes"]
+assert [x["mappings"] for x in p] == sorted((x["mappings"] for x in p), reverse=True)
+assert len({x["pid"] for x in p}) == len(p)
+print(*["yes" if any(x["pid"] == int(w) for x in p) else "no" for w in sys.argv[2:]])' "$out" "$few" "$sleeper" $$ 2>&1)" \
+	'yes yes yes' 'has the processes, in order'
+tap_is "$(grep -c '"command": "vmafrag"' <<<"$out")" 0 'but not itself'
+capture "$vmafrag" --top=2 --prometheus "$name" "$sleeper"
+tap_is "$status,$err,$(grep -c '^vmafrag_mappings{' <<<"$out")" 0,,2 '--top --prometheus'
+metrics '--top --prometheus is well-formed' "$out"
+# A long name is cut by the kernel.
+start "$work/maker" 3 0 a-name-of-more-than-15-bytes
+capture "$vmafrag" --top a-name-of-more-than-15-bytes
+tap_like "$status,$out" "^0,.* $pid .*  a-name-of-more-"$'\n' 'a name that the kernel has cut'
+finish "$pid" "$to"
+for word in nonesuch few-and-more; do
+	capture "$vmafrag" --top "$name" "$word"
+	tap_is "$status,$out,$err" "1,,vmafrag: there is no process with the name '$word'"$'\n' "--top: no process $word"
+done
+capture "$vmafrag" --top 2147483647
+tap_is "$status,$out,$err" '1,,vmafrag: there is no process 2147483647'$'\n' '--top: no such number'
+capture env LD_PRELOAD="$work/failing.so" TEST_CALL=realloc "$vmafrag" --top
+tap_is "$status,$out,$err" '1,,vmafrag: cannot read /proc: Cannot allocate memory'$'\n' '--top: no memory'
+for option in --json --prometheus --why; do
+	capture to_full "$vmafrag" "$option" "$few"
+	tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' "no room for $option"
+done
+
+# ---- a picture on standard output --------------------------------------------
+
+capture "$vmafrag" --svg - "$few"
+tap_is "$status,$err" 0, '--svg -: status'
+printf %s "$out" >"$work/dash.svg"
+tap_true '--svg - writes to standard output, and nothing else' cmp "$work/few.svg" "$work/dash.svg"
+capture to_full "$vmafrag" --svg - "$few"
+tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' 'no room for it'
 
 # ---- errors -----------------------------------------------------------------
 
@@ -411,8 +709,6 @@ capture "$vmafrag" --svg /nonexistent/x.svg "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write /nonexistent/x.svg: No such file or directory'$'\n' 'no place for the SVG'
 capture "$vmafrag" --svg /dev/full "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write /dev/full: No space left on device'$'\n' 'no room for the SVG'
-# shellcheck disable=SC2317 # through capture
-to_full() { "$@" >/dev/full; }
 capture to_full "$vmafrag" "$few"
 tap_is "$status,$err" '1,vmafrag: cannot write: No space left on device'$'\n' 'no room for the table'
 capture to_full timeout "$RELOCATE_LIMIT" "$vmafrag" --watch=0.1 "$few"
@@ -495,13 +791,15 @@ life() { wait_until printed "$lines"; }
 printed() { (($(wc -l <"$work/watched") >= $1)); }
 
 start "$work/maker" 50 0 watched
+yesterday=$(date +%F)
 lines=3 SECONDS=0
 watching "$vmafrag" --watch=0.2
 finish "$pid" "$to"
 tap_is "$status,$err" 0, '--watch ends with the process, with success'
 lines=$(wc -l <<<"${out%$'\n'}")
 tap_true "--watch prints a line each time ($lines in $SECONDS s)" test "$lines" -ge 3 -a "$lines" -le $((5 * (SECONDS + 2)))
-tap_is "$(grep -cvE '^[0-9:]{8}  mappings [0-9]+ of [0-9]+ \([0-9.]+ %\)  separate neighbours 49  kernel memory [0-9]+ to [0-9]+ KiB$' <<<"${out%$'\n'}")" \
+tap_like "$(date +%F) $yesterday" "$(cut -c 1-10 <<<"${out%$'\n'}" | tail -n 1)" '--watch has the date'
+tap_is "$(grep -cvE '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}  mappings [0-9]+ of [0-9]+ \([0-9.]+ %\)  separate neighbours 49  kernel memory [0-9]+ to [0-9]+ KiB$' <<<"${out%$'\n'}")" \
 	0 '--watch: each line has the figures'
 
 start "$work/maker" 50 0 watched
@@ -559,7 +857,11 @@ else
 	tap_is "$status,$out,$err" "1,,$message"$'\n' 'another user'
 	capture "${as_other[@]}" "$vmafrag" --watch "$few"
 	tap_is "$status,$out,$err" "1,,$message"$'\n' 'another user, --watch'
+	capture "${as_other[@]}" "$vmafrag" --top "$few"
+	tap_is "$status,$out,$err" '1,,vmafrag: not all of these processes may be read; run as root'$'\n' 'another user, --top'
 	start "${as_other[@]}" "$work/maker" 30 0 own
+	capture "${as_other[@]}" "$vmafrag" --top
+	tap_like "$status,$out" "^0,.* $pid .*  own.*[0-9]+ processes may not be read; run as root" '--top as an ordinary user'
 	capture "${as_other[@]}" "$vmafrag" --json "$pid"
 	tap_is "$status,$err,$(json "$out" "${counts[@]}")" "0,,$(awk_count "$pid")" 'as an ordinary user'
 	if "${as_other[@]}" test -r /proc/slabinfo; then
@@ -575,6 +877,10 @@ else
 		"1,,vmafrag: cannot read /proc/$pid/maps: Permission denied (it has or had privileges; run as root)"$'\n' \
 		'an own process that may not be read'
 	finish "$pid" "$to"
+fi
+if ! ((EUID)) && command -v setpriv >/dev/null; then
+	capture setpriv --reuid=4242 --clear-groups "$vmafrag" --top
+	tap_is "$status,$out,$err" '1,,vmafrag: no process may be read'$'\n' '--top with nothing to show'
 fi
 if [[ -r /proc/slabinfo ]]; then
 	wanted=$(awk '$1 == "vm_area_struct" { print $4 }' /proc/slabinfo)
@@ -618,6 +924,53 @@ vmafrag: cannot read /proc/self/maps: No such file or directory'$'\n' 'the self-
 
 	capture played "$good" "$vmafrag" 7
 	tap_is "$status,$err,$(table "$out")" '0,,4 3 1 1 2' 'another /proc: figures'
+	tap_like "$out" 'separate neighbours +1 in 1 run, the longest of 2 mappings \(flags not compared\)' \
+		'another /proc: no smaps, and that is said'
+	tap_like "$out" 'their kernel memory +about 1 KiB' 'another /proc: a range of 1 to 1 KiB is none'
+	# In smaps: flags, protection keys and policies.  Three pages, of which two may merge.
+	while IFS='|' read -r first second third key policies wanted; do
+		capture played "$good; printf '1000-2000 rw-p 0 0:0 0\nSize: 4 kB\nVmFlags: $first\n2000-3000 rw-p 0 0:0 0
+${key:+ProtectionKey: $key
+}VmFlags: $second\n3000-4000 rw-p 0 0:0 0\nVmFlags: $third\n' >7/smaps; printf '$policies' >7/numa_maps" "$vmafrag" --json 7
+		tap_is "$status,$err,$(json "$out" mappings separate_neighbours flags_compared)" "0,,3 $wanted True" 			"another /proc: smaps, $first, $second, $third, key ${key:-none}, ${policies:-no policies}"
+	done <<'END'
+rd wr mr|rd wr mr|rd wr mr|||2
+rd wr mr|rd wr mr ac|rd wr mr|||0
+rd wr mr|rd wr mr ac|rd wr mr ac|||1
+rd wr mr sd|rd wr mr gu|rd wr mr|||2
+rd wr mr um|rd wr mr um|rd wr mr|||1
+rd mr|rd mr|rd mr|3||0
+rd mr|rd mr|rd mr|0||2
+rd mr|rd mr|rd mr||1000 default anon=1\n2000 default anon=1\n3000 default\n|2
+rd mr|rd mr|rd mr||1000 default anon=1\n2000 bind:0 anon=1\n3000 bind:0\n|1
+rd mr|rd mr|rd mr||1000 prefer (many):0 anon=1\n2000 prefer (many):1 anon=1\n3000 prefer (many):1 x\n|1
+END
+	# A run ends where something else lies between.
+	capture played "$good; for start in 1 2 3 4 5 6; do
+			kind=p; [ \$start != 3 ] || kind=s
+			printf '%d000-%d000 rw-%s 0 0:0 0\nVmFlags: %s\n' \$start \$((start + 1)) \$kind
+		done >7/smaps" "$vmafrag" --why 7
+	tap_is "$(awk '/^addresses/ { on = 1; next } on && NF { print $1, $2, $4, $5, $6, $7 }' <<<"$out")" \
+		'0000000000001000-0000000000003000 2 page offset or anon_vma
+0000000000004000-0000000000007000 3 page offset or anon_vma' 'another /proc: two runs'
+	# What is no smaps, or not all of it, is left alone, and that is said.
+	while IFS='|' read -r setup; do
+		capture played "$good; $setup" "$vmafrag" --json 7
+		tap_is "$status,$err,$(json "$out" mappings separate_neighbours flags_compared)" '0,,4 1 False' 			"another /proc: not compared, $setup"
+	done <<'END'
+echo x >7/smaps
+mkdir 7/smaps
+: >7/smaps
+echo 'VmFlags: rd' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\n2000-3000 rw-p 0 0:0 0\n' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\n' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\nVmFlags: rd' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\nVmFlags: r\n' >7/smaps
+printf '1000-2000 rw-p 0 0:0 0\nVmFlags: r d\n' >7/smaps
+echo x >7/numa_maps; printf '1000-2000 rw-p 0 0:0 0\nVmFlags: rd\n' >7/smaps
+echo 1000 >7/numa_maps; printf '1000-2000 rw-p 0 0:0 0\nVmFlags: rd\n' >7/smaps
+END
+	capture played "$good" "$vmafrag" 7
 	tap_like "$out" '^process +7 \(name\)
 mappings +4 \(limit unknown\).*if they merged +3 \(limit unknown\)' 'another /proc: no limit'
 	capture played "$good; rm 7/comm; mkdir 7/comm" "$vmafrag" --json --svg "$work/played.svg" 7
@@ -640,7 +993,14 @@ mappings +4 \(limit unknown\).*if they merged +3 \(limit unknown\)' 'another /pr
 			"0,$wanted" "another /proc: sizes, one of $size"
 		tap_like "$out" "\"source\": \"$(if ((size)); then echo slabinfo; else echo default; fi)\"" 'and their source'
 	done
+	# Root that may not is not told to become root.
 	if command -v setpriv >/dev/null; then
+		for capability in 0000000000000000:'root lacks the capability CAP_SYS_PTRACE here, as in a container' \
+			0000000000080000:'although root may: it is in another user namespace, or a security module forbids it'; do
+			capture played "$good; chmod 0 7/maps; mkdir -p self; printf 'Name:\tx\nCapEff:\t${capability%%:*}\n' >self/status" \
+				setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all "$vmafrag" 7
+			tap_is "$status,$err" "1,$reads Permission denied (${capability#*:})"$'\n' "no permission as root, ${capability%%:*}"
+		done
 		for setup in : 'echo x >7/status' 'printf "\nUid:\t65534\n" >7/status'; do
 			capture played "$good; chmod 0 7/maps; $setup" setpriv --reuid=65534 --clear-groups "$vmafrag" 7
 			wanted='it belongs to another user; run as that user or as root'
@@ -670,8 +1030,9 @@ else
 fi
 # The example is what it prints today.
 start "$work/maker" 12 0 server
-keys() { sed -n 's/^\(process\|mappings\|private anonymous\|separate neighbours\|if they merged\|their kernel memory\)  .*/\1/p'; }
-tap_is "$(sed 's/^\\&//' "$page" | keys)" "$("$vmafrag" "$pid" | keys)" 'the table in the page has the lines of today'
+keys() { sed -n 's/^\(process\|mappings\|private anonymous\|separate neighbours\|if they merged\|their kernel memory\|near the limit\)  .*/\1/p'; }
+tap_is "$(sed 's/^\\&//' "$page" | keys)" "$("$vmafrag" "$pid" | keys)
+near the limit" 'the table in the page has the lines of today'
 finish "$pid" "$to"
 
 tap_end
