@@ -280,7 +280,7 @@ struct mremap_compat_report {
  * MREMAP_FIXED or MREMAP_DONTUNMAP says otherwise.  Else the first of KERNEL,
  * UFFD_MOVE, COPY and PLAIN that is allowed and works moves it, with
  * MREMAP_MUST_RELOCATE_ANON not PLAIN; but COPY comes before UFFD_MOVE where it
- * costs less by half, which is where the process has thousands of mappings (see
+ * costs at most half as much, which is where the process has thousands of mappings (see
  * mremap_compat_open()).  KERNEL as USED means that the memory
  * is relocated, with one exception: with MREMAP_RELOCATE_ANON alone, and of the
  * other methods only PLAIN allowed and in force, there is one call of the
@@ -295,7 +295,7 @@ struct mremap_compat_report {
  *   - A process that another thread forks meanwhile finds it so, too.
  *   - COPY IS NOT FOR MEMORY PINNED FOR I/O (buffers registered with
  *     io_uring, RDMA, O_DIRECT under way).  The device goes on with the old
- *     pages: what it writes is lost, what it reads is old, and nothing tells.
+ *     pages: what it writes is lost, what it reads is old, and nothing reports it.
  *     UFFD_MOVE does notice, and if it has begun, nothing is copied (BUSY,
  *     NO_RESOURCES), and PLAIN is next, which keeps the pages.  But nobody looks
  *     where COPY comes first, or UFFD_MOVE is not allowed, is switched off, not
@@ -320,7 +320,7 @@ struct mremap_compat_report {
  * vfork(2), posix_spawn(3) or clone(2) by whatever thread, in a signal
  * handler or not.  (In copies of the library from before the release of
  * 0.1.0, a child made during a call kept them, and pages that UFFD_MOVE had
- * found pinned were copied.)  What is left: who may trace the process
+ * found pinned were copied.)  What is left: whoever may trace the process
  * (ptrace(2)) could always do all of it; and a handler of SIGSYS, by which a
  * sandbox answers system calls, runs in that thread, without the process's
  * descriptors, and what it forks has the call's.  For the caller this means:
@@ -363,7 +363,7 @@ void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
 /*
  * realloc() for a region of whole pages of one's own: private anonymous
  * memory, readable and writable, from mmap(2) or from here.  By the methods of
- * MREMAP_COMPAT_KEEP_PAGES, so that pages stay those that a device has pinned.
+ * MREMAP_COMPAT_KEEP_PAGES, so that the pages that a device has pinned stay in use.
  * Nobody else may use the region meanwhile, see mremap_compat_ext().
  *
  *   region    NULL for a new one
@@ -379,7 +379,7 @@ void *mremap_compat_ext(void *old_address, size_t old_size, size_t new_size,
  *	     old_size is not 0; region is not NULL and old_size is 0.
  *   ENOMEM  no memory, address space or mappings left, or a size too large.
  *	     Also from munmap(2), if the region is the midst of a mapping and
- *	     there may be no more mappings: then it is not free.
+ *	     there may be no more mappings: then it has not been freed.
  *   EFAULT, EAGAIN, EPERM, ENOSYS  as mremap_compat(); EFAULT also if the
  *	     region is not mapped.
  */
@@ -443,12 +443,12 @@ void *mremap_compat_ext_with(struct mremap_compat_handle *handle,
  * allowed method could relocate a region that has to move.  EINVAL also: methods is
  * empty or has a bit that is no method.
  *
- * WHO NAMES COPY SAYS THAT NOTHING HOLDS THE REGION'S PAGES, see
+ * WHOEVER NAMES COPY STATES THAT NOTHING HOLDS THE REGION'S PAGES, see
  * MREMAP_COMPAT_KEEP_PAGES, and that the region is what it is by mmap(2) alone: less
  * than 2 MiB are copied to memory newly mapped, which takes no other thread, but what
  * madvise(2), mbind(2), mprotect(2), pkey_mprotect(2) and prctl(2) have set is not
- * kept, and memory that a userfaultfd has been asked to watch is waited for, as by
- * any reader.  Locked memory and guard pages are noticed (UNSUITABLE).
+ * kept.  If a userfaultfd watches the memory, the call waits for it, as any reader
+ * would.  Locked memory and guard pages are noticed (UNSUITABLE).
  *
  * Of UFFD_MOVE and COPY the cheaper one is tried first, by a table of measured costs
  * (compat/README.md): COPY up to some 170 KiB, and where the process has many

@@ -508,11 +508,14 @@ static void give_advice(struct findings *found)
 		if (found->tunable == NO)
 			advise(found, "realloc() of this C library does not ask for relocation: run the program with one that does (relocate-run)");
 	} else if (found->status == EXIT_OTHER_METHOD) {
-		advise(found, "mremap_compat() makes plain moves here: for memory that nobody else uses meanwhile, mremap_compat_ext() and mremap_compat_realloc() relocate");
+		advise(found, "mremap_compat() makes plain moves here: for memory that nobody else uses meanwhile, mremap_compat_ext() %s",
+		       has(&m[UFFD_MOVE], SUPPORTED | ENABLED) ?
+		       "and mremap_compat_realloc() relocate" :
+		       "relocates, and mremap_compat_realloc_with() if COPY is among its methods");
 	}
 	if (!has(&m[KERNEL], SUPPORTED)) {
 		if (found->libc_version)
-			advise(found, "a program that cannot be changed keeps few mappings with GLIBC_TUNABLES=glibc.malloc.mmap_max=0, with MREMAP_COMPAT_PRELOAD=realloc, or with jemalloc or mimalloc in LD_PRELOAD: relocate-anon(7) has figures");
+			advise(found, "a program that cannot be changed keeps few mappings with GLIBC_TUNABLES=glibc.malloc.mmap_max=0, with LD_PRELOAD=libmremap_compat_preload.so and MREMAP_COMPAT_PRELOAD=realloc, or with jemalloc or mimalloc in LD_PRELOAD: relocate-anon(7) has figures");
 		advise(found, "raising vm.max_map_count puts the limit off, at some 250 to 400 bytes of kernel memory for each mapping");
 	}
 	if (in_doubt(&m[KERNEL]) || in_doubt(&m[UFFD_MOVE]) ||
