@@ -1228,7 +1228,8 @@ END_TEST
 /* What a move cuts off its source is gone, and no neighbour where it moves to. */
 START_TEST(shrinks_behind_itself)
 {
-	const size_t len = 16 * PAGE;
+	/* Not so near that the own anon_vma would be avoided anyway */
+	const size_t len = HUGE;
 	char *p = map_filled(arena + 64 * PAGE, 2 * len, 1), *to = p + 2 * len;
 
 	map_filled(to + len, PAGE, 77);
