@@ -200,6 +200,14 @@ static bool is_relocated(void)
 	return own_address == &own_address;
 }
 
+/* Where the object is loaded that a function comes from. */
+static void *object_of(const void *function)
+{
+	Dl_info info;
+
+	return function && dladdr(function, &info) ? info.dli_fbase : NULL;
+}
+
 static realloc_function *find_next(void)
 {
 	realloc_function *next = atomic_load_explicit(&next_realloc,
@@ -208,21 +216,19 @@ static realloc_function *find_next(void)
 
 	if (next)
 		return next;
-	/* What programs are bound to; libc_malloc_debug.so has it in this version only. */
-	symbol = dlvsym(RTLD_NEXT, "realloc", BASE_VERSION);
-	if (!symbol)
-		symbol = dlsym(RTLD_NEXT, "realloc");
+	/*
+	 * The one finds what has no version, the other what has an old one only, as
+	 * libc_malloc_debug.so does; another one than that of libc counts.
+	 */
+	symbol = dlsym(RTLD_NEXT, "realloc");
+	if (object_of(symbol) == object_of((void *)gnu_get_libc_version)) {
+		void *const old = dlvsym(RTLD_NEXT, "realloc", BASE_VERSION);
+
+		symbol = old ? old : symbol;
+	}
 	memcpy(&next, &symbol, sizeof(next));
 	atomic_store_explicit(&next_realloc, next, memory_order_release);
 	return next;
-}
-
-/* Where the object is loaded that a function comes from. */
-static void *object_of(const void *function)
-{
-	Dl_info info;
-
-	return function && dladdr(function, &info) ? info.dli_fbase : NULL;
 }
 
 /*
