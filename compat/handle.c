@@ -60,6 +60,12 @@ static void give_turn(struct mremap_compat_handle *h, uint32_t turn)
 	syscall(SYS_futex, &h->turn, (long)FUTEX_WAKE, 1L, NULL);
 }
 
+/* Not if a filter refuses the question. */
+static bool is_gone(long pid, long tid)
+{
+	return syscall(SYS_tgkill, pid, tid, 0L) && errno == ESRCH;
+}
+
 /* Returns false if the thread has ended instead. */
 static bool await_turn(struct mremap_compat_handle *h, uint32_t turn)
 {
@@ -70,7 +76,7 @@ static bool await_turn(struct mremap_compat_handle *h, uint32_t turn)
 	while (__atomic_load_n(&h->turn, __ATOMIC_ACQUIRE) != turn) {
 		const long tid = __atomic_load_n(&h->tid, __ATOMIC_RELAXED);
 
-		if (may_end && tid && syscall(SYS_tgkill, h->pid, tid, 0L))
+		if (may_end && tid && is_gone(h->pid, tid))
 			return false;
 		syscall(SYS_futex, &h->turn, (long)FUTEX_WAIT,
 			(long)(turn == CALLERS ? THREADS : CALLERS),
@@ -202,7 +208,7 @@ bool mc_handle_run(struct mremap_compat_handle *h, void (*function)(void *),
 	sigset_t all, before;
 	bool run = false;
 
-	if (!is_here(h))
+	if (!is_here(h) || is_gone(h->pid, h->tid))
 		return false;
 	/* As in mc_apart() */
 	memset(&all, 0xff, sizeof(all));
@@ -227,5 +233,10 @@ bool mc_handle_run(struct mremap_compat_handle *h, void (*function)(void *),
 
 int mc_handle_fd(const struct mremap_compat_handle *h)
 {
-	return h->fd;
+	return is_here(h) && !h->ended ? h->fd : -1;
+}
+
+void mc_handle_lost_fd(struct mremap_compat_handle *h)
+{
+	h->fd = -1;
 }

@@ -136,6 +136,8 @@ struct job {
 	int pagemap;		/* of /proc/thread-self; -1: none */
 	enum mremap_compat_method method;
 	bool begun;		/* to move pages (UFFD_MOVE) */
+	bool stuck;		/* registered until the descriptor is closed */
+	size_t moved;		/* bytes that UFFDIO_MOVE was asked for */
 	/* NOT_TRIED until the move has been made or undone */
 	enum mremap_compat_reason reason;
 	void *result;
@@ -323,6 +325,20 @@ static bool has_guard(int pagemap, char *start, size_t size)
 
 /* ---- copying -------------------------------------------------------------- */
 
+/* One call reads less than 2 GiB. Returns 0 or an error number. */
+static int read_all(int fd, char *to, size_t size, uintptr_t offset)
+{
+	const size_t most = (size_t)1 << 30;
+	size_t n;
+
+	for (; size; size -= n, to += n, offset += n) {
+		n = size < most ? size : most;
+		if (read_at(fd, to, n, offset) != (long)n)
+			return EIO;
+	}
+	return 0;
+}
+
 /*
  * Copy the pages that exist from one place to another, of size bytes. Reads by
  * way of /proc/thread-self/mem, where a guard page or a broken one is an error
@@ -350,9 +366,9 @@ static int copy_pages(int pagemap, char *to, char *from, size_t size)
 		else if (!checked && read_at(memory, &byte, 1, (uintptr_t)to +
 					     (uintptr_t)(run - from)) != 1)
 			err = EINVAL;
-		else if (read_at(memory, to + (run - from), n,
-				 (uintptr_t)run) != (long)n)
-			err = EIO;
+		else
+			err = read_all(memory, to + (run - from), n,
+				       (uintptr_t)run);
 		checked = true;
 	}
 	mc_close(memory);
@@ -384,11 +400,11 @@ static bool uffd_register(int fd, char *start, size_t size)
 	return mc_ioctl(fd, UFFD_IOCTL_REGISTER, &request) == 0;
 }
 
-static void uffd_unregister(int fd, char *start, size_t size)
+static bool uffd_unregister(int fd, char *start, size_t size)
 {
 	struct uffd_range range = { (uintptr_t)start, size };
 
-	mc_ioctl(fd, UFFD_IOCTL_UNREGISTER, &range);
+	return mc_ioctl(fd, UFFD_IOCTL_UNREGISTER, &range) == 0;
 }
 
 enum mremap_compat_reason mc_uffd_open(int *result)
@@ -479,8 +495,8 @@ void mc_doubt_closing_cost(void)
 }
 
 /*
- * UFFDIO_MOVE of size bytes, to a place that is registered. *done counts what
- * has moved, also if it stops early. Returns 0 or an error number.
+ * UFFDIO_MOVE from *done up to size, to a place that is registered. *done counts what
+ * has moved, also if it stops early or a filter ends the thread. Returns 0 or an error number.
  */
 static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
 {
@@ -488,7 +504,7 @@ static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
 	size_t unshared = SIZE_MAX;
 	int tries = 0;
 
-	for (*done = 0; *done < size; ) {
+	while (*done < size) {
 		struct uffd_move request = {
 			.dst = (uintptr_t)(to + *done),
 			.src = (uintptr_t)(from + *done),
@@ -531,11 +547,11 @@ static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
  * UFFDIO_MOVE of what exists in size bytes. *done: nothing behind it has moved.
  * Returns 0 or an error number.
  */
-static int move_existing(const struct job *job, char *to, char *from,
+static int move_existing(struct job *job, char *to, char *from,
 			 size_t size, size_t *done)
 {
 	struct walk walk = start_walk(job->pagemap, from, size);
-	size_t begin = 0, end = 0, moved, n;
+	size_t begin = 0, end = 0, n;
 	int found, err;
 	char *run;
 
@@ -551,9 +567,9 @@ static int move_existing(const struct job *job, char *to, char *from,
 			continue;
 		}
 		if (begin < end) {
-			err = move_pages(job->fd, to + begin, from + begin,
-					 end - begin, &moved);
-			*done = begin + moved;
+			*done = begin;
+			job->moved += end - begin;
+			err = move_pages(job->fd, to, from, end, done);
 			if (err)
 				return err;
 		}
@@ -574,7 +590,8 @@ static void move_pages_back(struct job *job)
 		return;
 	if (uffd_register(job->fd, job->pages, job->size)) {
 		move_existing(job, job->pages, job->target, job->done, &back);
-		uffd_unregister(job->fd, job->pages, job->size);
+		if (!uffd_unregister(job->fd, job->pages, job->size))
+			job->stuck = true;
 	}
 	/* They have just been moved: only a lack of memory is in the way. */
 	save_contents(job->pages + back, job->target + back, job->done - back);
@@ -906,7 +923,8 @@ static int fill_target(struct job *job)
 	job->begun = true;
 	err = move_existing(job, job->target, job->pages, job->size,
 			    &job->done);
-	uffd_unregister(job->fd, job->target, job->move->new_size);
+	if (!uffd_unregister(job->fd, job->target, job->move->new_size))
+		job->stuck = true;
 	return err;
 }
 
@@ -960,7 +978,9 @@ static void relocate(void *argument)
 	/* Before the caller is told, not after it as the table is. */
 	mc_close(job->pagemap);
 	if (job->fd >= 0 && job->fd != job->kept)
-		uffd_close(job->fd, begin, job->size);
+		uffd_close(job->fd, begin, job->moved);
+	else if (job->fd >= 0 && job->stuck)
+		mc_close(job->fd);
 }
 
 enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
@@ -994,6 +1014,8 @@ enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
 		bring_back(&job);
 		job.reason = MREMAP_COMPAT_FORBIDDEN;
 	}
+	if (job.stuck && job.kept >= 0)
+		mc_handle_lost_fd(handle);
 	*result = job.result;
 	*begun = job.begun;
 	return job.reason;

@@ -160,6 +160,15 @@ void *mremap(void *old_address, size_t old_size, size_t new_size, int flags,
 /* The blocks are counted at one call in so many. */
 #define CALLS_PER_COUNT 256
 
+/* The first of glibc on the architecture */
+#if defined(__x86_64__) && defined(__LP64__)
+# define BASE_VERSION "GLIBC_2.2.5"
+#elif defined(__aarch64__)
+# define BASE_VERSION "GLIBC_2.17"
+#else
+# define BASE_VERSION "GLIBC_2.0"
+#endif
+
 typedef void *realloc_function(void *block, size_t size);
 
 /*
@@ -191,6 +200,14 @@ static bool is_relocated(void)
 	return own_address == &own_address;
 }
 
+/* Where the object is loaded that a function comes from. */
+static void *object_of(const void *function)
+{
+	Dl_info info;
+
+	return function && dladdr(function, &info) ? info.dli_fbase : NULL;
+}
+
 static realloc_function *find_next(void)
 {
 	realloc_function *next = atomic_load_explicit(&next_realloc,
@@ -199,31 +216,38 @@ static realloc_function *find_next(void)
 
 	if (next)
 		return next;
+	/*
+	 * The one finds what has no version, the other what has an old one only, as
+	 * libc_malloc_debug.so does; another one than that of libc counts.
+	 */
 	symbol = dlsym(RTLD_NEXT, "realloc");
+	if (object_of(symbol) == object_of((void *)gnu_get_libc_version)) {
+		void *const old = dlvsym(RTLD_NEXT, "realloc", BASE_VERSION);
+
+		symbol = old ? old : symbol;
+	}
 	memcpy(&next, &symbol, sizeof(next));
 	atomic_store_explicit(&next_realloc, next, memory_order_release);
 	return next;
 }
 
-/* Where the object is loaded that a function of this name comes from. */
-static void *object_of(void *handle, const char *name)
-{
-	void *const symbol = dlsym(handle, name);
-	Dl_info info;
-
-	return symbol && dladdr(symbol, &info) ? info.dli_fbase : NULL;
-}
-
-/* Whether all functions that realloc() below uses are those of glibc. */
+/*
+ * Whether all functions that realloc() below uses are those of glibc. They are asked
+ * for as they are bound here: dlsym() does not find what another library defines with
+ * an old version only, as libc_malloc_debug.so does.
+ */
 static bool finds_glibc(void)
 {
-	void *const libc = object_of(RTLD_DEFAULT, "gnu_get_libc_version");
+	void *const libc = object_of((void *)gnu_get_libc_version);
 
-	return libc && object_of(RTLD_NEXT, "realloc") == libc &&
-	       object_of(RTLD_DEFAULT, "malloc") == libc &&
-	       object_of(RTLD_DEFAULT, "free") == libc &&
-	       object_of(RTLD_DEFAULT, "malloc_usable_size") == libc &&
-	       object_of(RTLD_DEFAULT, "mallinfo") == libc;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+	return libc && object_of((void *)find_next()) == libc &&
+	       object_of((void *)malloc) == libc &&
+	       object_of((void *)free) == libc &&
+	       object_of((void *)malloc_usable_size) == libc &&
+	       object_of((void *)mallinfo) == libc;
+#pragma GCC diagnostic pop
 }
 
 /* A number from the environment; what is none is reported. */
