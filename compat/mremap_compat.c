@@ -371,7 +371,7 @@ struct call {
 	bool kernel_knows;		/* the flags, so that PLAIN may try them */
 	int kernel_errno;		/* how KERNEL failed for want of memory */
 	bool begun;			/* UFFD_MOVE, to move pages */
-	bool realloc;			/* COPY may go to new memory */
+	bool realloc;			/* COPY may come first, and go to new memory */
 	struct mremap_compat_handle *handle;
 	int saved_errno;
 	struct mremap_compat_report *report;
@@ -657,7 +657,9 @@ static bool by_either(struct call *call, void **result)
 {
 	const unsigned int both = UFFD_MOVE | COPY;
 
-	if ((call->methods & both) == both && copy_is_cheaper(call)) {
+	/* Else UFFD_MOVE comes first, which notices what is pinned. */
+	if (call->realloc && (call->methods & both) == both &&
+	    copy_is_cheaper(call)) {
 		if (by_pages(call, COPY, result))
 			return true;
 		/* It has its reason. */

@@ -279,9 +279,9 @@ struct mremap_compat_report {
  * With a RELOCATE flag, a mapping that can keep its place keeps it, unless
  * MREMAP_FIXED or MREMAP_DONTUNMAP says otherwise.  Else the first of KERNEL,
  * UFFD_MOVE, COPY and PLAIN that is allowed and works moves it, with
- * MREMAP_MUST_RELOCATE_ANON not PLAIN; but COPY comes before UFFD_MOVE where it
- * costs at most half as much, which is where the process has thousands of mappings (see
- * mremap_compat_open()).  KERNEL as USED means that the memory
+ * MREMAP_MUST_RELOCATE_ANON not PLAIN.  (Where the process has thousands of
+ * mappings, UFFD_MOVE without a handle takes milliseconds, see
+ * mremap_compat_open().)  KERNEL as USED means that the memory
  * is relocated, with one exception: with MREMAP_RELOCATE_ANON alone, and of the
  * other methods only PLAIN allowed and in force, there is one call of the
  * kernel's, which may move the memory without relocating and does not tell.
@@ -298,8 +298,9 @@ struct mremap_compat_report {
  *     pages: what it writes is lost, what it reads is old, and nothing reports it.
  *     UFFD_MOVE does notice, and if it has begun, nothing is copied (BUSY,
  *     NO_RESOURCES), and PLAIN is next, which keeps the pages.  But nobody looks
- *     where COPY comes first, or UFFD_MOVE is not allowed, is switched off, not
- *     supported or forbidden.  MREMAP_COMPAT_KEEP_PAGES is the set without it.
+ *     where mremap_compat_realloc_with() copies first, or UFFD_MOVE is not allowed,
+ *     is switched off, not supported or forbidden.  MREMAP_COMPAT_KEEP_PAGES is
+ *     the set without it.
  *   - Memory that is registered with userfaultfd(2) loses the registration,
  *     also if the call fails.
  *   - Stacks, but for that of the first thread, and mappings that grow down are
