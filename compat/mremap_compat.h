@@ -404,10 +404,12 @@ void *mremap_compat_realloc(void *region, size_t old_size, size_t new_size);
  * (seccomp) has ended the thread.
  *
  * The thread is one of the process's: it counts for RLIMIT_NPROC and pids.max,
- * unshare(2) with CLONE_NEWUSER or CLONE_THREAD fails while it is there, and
- * after the pthread_exit(3) of all others the process goes on.  It has the
- * filters, scheduling, processors and memory policy that the caller of
- * mremap_compat_open() had then, and the credentials that the process has.  No
+ * unshare(2) with CLONE_NEWUSER or CLONE_THREAD and setns(2) to a mount or user
+ * namespace fail while it is there, and after the pthread_exit(3) of all others the
+ * process goes on.  It has the filters, scheduling, processors and memory policy
+ * that the caller of mremap_compat_open() had then, and its credentials, which
+ * setuid(2) and its like of the C library change in all threads, but capset(2) and
+ * system calls made directly do not: open it after privileges have been given up.  No
  * signals of the process's are delivered to it but during a call, as described
  * there.
  *
