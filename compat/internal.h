@@ -86,7 +86,7 @@ bool mc_handle_run(struct mremap_compat_handle *handle,
 /* Its userfaultfd, a number in the table of that thread; -1: none */
 int mc_handle_fd(const struct mremap_compat_handle *handle);
 
-/* Its thread has closed it. */
+/* By its thread, which closes it. */
 void mc_handle_lost_fd(struct mremap_compat_handle *handle);
 
 /*

@@ -132,7 +132,8 @@ struct job {
 		size_t size;
 	} guard[3];
 	int fd;			/* UFFD_MOVE: userfaultfd; -1: none */
-	int kept;		/* that of a handle; -1: none */
+	struct mremap_compat_handle *handle;	/* whose thread runs it, or NULL */
+	int kept;		/* that of the handle; -1: none */
 	int pagemap;		/* of /proc/thread-self; -1: none */
 	enum mremap_compat_method method;
 	bool begun;		/* to move pages (UFFD_MOVE) */
@@ -958,6 +959,8 @@ static void relocate(void *argument)
 	const uint64_t begin = processor_time();
 	enum mremap_compat_reason reason;
 
+	/* No other call is in that thread, nor can lose it. */
+	job->kept = job->handle ? mc_handle_fd(job->handle) : -1;
 	reason = check_mapping(job->move);
 	if (reason == MREMAP_COMPAT_USED) {
 		job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
@@ -977,10 +980,12 @@ static void relocate(void *argument)
 		job->reason = reason;
 	/* Before the caller is told, not after it as the table is. */
 	mc_close(job->pagemap);
-	if (job->fd >= 0 && job->fd != job->kept)
+	if (job->fd >= 0 && job->fd != job->kept) {
 		uffd_close(job->fd, begin, job->moved);
-	else if (job->fd >= 0 && job->stuck)
+	} else if (job->fd >= 0 && job->stuck) {
+		mc_handle_lost_fd(job->handle);
 		mc_close(job->fd);
+	}
 }
 
 enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
@@ -989,17 +994,15 @@ enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
 				      void **result, bool *begun)
 {
 	struct job job = {
-		.move = move, .fd = -1, .kept = -1, .pagemap = -1,
-		.method = method,
+		.move = move, .handle = handle, .fd = -1, .kept = -1,
+		.pagemap = -1, .method = method,
 	};
 	int err;
 
 	job.size = move->old_size < move->new_size ? move->old_size :
 						     move->new_size;
-	if (handle)
-		job.kept = mc_handle_fd(handle);
 	if (!handle || !mc_handle_run(handle, relocate, &job)) {
-		job.kept = -1;
+		job.handle = NULL;
 		err = mc_apart(relocate, &job);
 		if (err)
 			return reason_of(err);
@@ -1014,8 +1017,6 @@ enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
 		bring_back(&job);
 		job.reason = MREMAP_COMPAT_FORBIDDEN;
 	}
-	if (job.stuck && job.kept >= 0)
-		mc_handle_lost_fd(handle);
 	*result = job.result;
 	*begun = job.begun;
 	return job.reason;
