@@ -588,6 +588,72 @@ START_TEST(uffd_refused)
 END_TEST
 
 /*
+ * UFFDIO_MOVE between two page tables, or PMD tables, and mremap() of other memory
+ * between the same two at the same time: each has the locks of both for a moment.
+ */
+#define MOVES 1000
+
+struct mover {
+	char *low, *high;
+	size_t len;
+	int fd;
+};
+
+static void *move_by_uffd(void *arg)
+{
+	const struct mover *m = arg;
+
+	for (int i = 0; i < MOVES; i++) {
+		struct uffd_move move = {
+			.dst = (uintptr_t)(i & 1 ? m->low : m->high),
+			.src = (uintptr_t)(i & 1 ? m->high : m->low),
+			.len = m->len,
+		};
+
+		assert_quietly(!ioctl(m->fd, UFFD_MOVE, &move));
+	}
+	return NULL;
+}
+
+START_TEST(uffd_move_beside)
+{
+	const bool huge = _i & 1;
+	const size_t len = huge ? HUGE : 16 * PAGE;
+	char *const high = arena + ARENA / 4, *const low = high - 8 * len;
+	char *p = low + 4 * len, *to = high + 4 * len;
+	struct mover m = { .low = low, .high = high, .len = len };
+	pthread_t thread;
+
+	m.fd = uffd_open(UFFD_FEATURE_MOVE);
+	map_at(high, len);
+	if (huge) {
+		map_huge(low, len, 1);
+		map_huge(p, len, 2);
+	} else {
+		map_filled(low, len, 1);
+		map_filled(p, len, 2);
+	}
+	uffd_register(m.fd, low, len, UFFDIO_REGISTER_MODE_MISSING);
+	uffd_register(m.fd, high, len, UFFDIO_REGISTER_MODE_MISSING);
+	ck_assert_int_eq(pthread_create(&thread, NULL, move_by_uffd, &m), 0);
+	for (int i = 0; i < MOVES; i++) {
+		char *swap = p;
+
+		move_to(p, len, to, _i & 2 ? MUST : 0);
+		p = to;
+		to = swap;
+	}
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	check(low, len, 1);
+	check(p, len, 2);
+	/* Neither has split a huge page. */
+	ck_assert_int_eq(smaps_kb(low, len, "AnonHugePages"), huge ? HUGE >> 10 : 0);
+	ck_assert_int_eq(smaps_kb(p, len, "AnonHugePages"), huge ? HUGE >> 10 : 0);
+	close(m.fd);
+}
+END_TEST
+
+/*
  * Write protection is kept, or goes with the registration, whatever is
  * protected: small pages, swapped ones, none, large folios, a huge one. The
  * plain move, with which this begins, does the same.
@@ -719,6 +785,7 @@ int main(void)
 	tcase_add_loop_test(tc, uffd_missing, 0, 3);
 	tcase_add_loop_test(tc, uffd_missing_event, 0, 3);
 	tcase_add_test(tc, uffd_refused);
+	tcase_add_loop_test(tc, uffd_move_beside, 0, 4);
 	tcase_add_loop_test(tc, uffd_wp, 0, 20);
 	tcase_add_loop_test(tc, uffd_rwp, 0, 2);
 	tcase_add_loop_test(tc, poison_marker, 0, 4);

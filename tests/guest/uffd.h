@@ -19,6 +19,9 @@
 #ifndef UFFD_FEATURE_WP_ASYNC
 #define UFFD_FEATURE_WP_ASYNC (1 << 15)
 #endif
+#ifndef UFFD_FEATURE_MOVE
+#define UFFD_FEATURE_MOVE (1 << 16)
+#endif
 
 struct uffd_poison {
 	struct uffdio_range range;
@@ -26,6 +29,12 @@ struct uffd_poison {
 	int64_t updated;
 };
 #define UFFD_POISON _IOWR(UFFDIO, 0x08, struct uffd_poison)
+
+struct uffd_move {
+	uint64_t dst, src, len, mode;
+	int64_t moved;
+};
+#define UFFD_MOVE _IOWR(UFFDIO, 0x05, struct uffd_move)
 
 HELPER int uffd_open(uint64_t features)
 {

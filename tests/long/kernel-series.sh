@@ -5,7 +5,7 @@
 # mm/ compile with W=1 in several configurations, and sparse is content with the
 # last state.  What counts is a message that the pristine source does not give.
 # With arguments only the configurations named (base, i386, ..., plain, sparse).
-# What moves memory without the flags has the object code that it has with the fix alone.
+# What moves memory without the flags has the object code that it has with the fixes alone.
 # The series is $RELOCATE_KERNEL_PATCHES (default: kernel/7.3/patches).  Works in a
 # clone of its own; build/kernel-tree stays as it is.
 set -euo pipefail
@@ -15,9 +15,9 @@ exec </dev/null
 # shellcheck source=tests/tap.sh
 . "$top/tests/tap.sh"
 
-# The first patch is a fix. How many lines may the others add to mm/ and
+# The first two patches are fixes. How many lines may the others add to mm/ and
 # include/linux?
-fixes=1 max_lines=1000
+fixes=2 max_lines=1000
 only=" $* "
 wanted() { [[ -z ${only// /} || $only == *" $1 "* ]]; }
 
@@ -190,7 +190,7 @@ plain() {
 	mkdir -p "$obj" obj-fixed
 	git checkout -q --detach "$fixed"
 	if ! configure "$base" >"$log" 2>&1 || ! kmake mm/mremap.o mm/vma.o >>"$log" 2>&1; then
-		not_ok 'plain: the fix alone' "$(tail -n 30 "$log")"
+		not_ok 'plain: the fixes alone' "$(tail -n 30 "$log")"
 		return
 	fi
 	cp "$obj"/mm/{mremap,vma}.o obj-fixed/
