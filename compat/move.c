@@ -107,8 +107,46 @@ struct pm_scan_arg {
  */
 #define MOVE_TRIES 64
 
-/* Whole page tables and huge pages move at once between places alike. */
-#define PLACE_ALIGN ((size_t)2 << 20)
+/* How often for another place, when another thread has got into it. */
+#define PLACE_TRIES 64
+
+/*
+ * The memory that a page table maps, and a huge page. Between places that are alike
+ * modulo this, both move at once.
+ */
+static size_t table_size(void)
+{
+	const size_t page = mc_page_size();
+
+	return page / 8 * page;
+}
+
+/*
+ * UFFDIO_MOVE and mremap() of other memory by another thread can deadlock, and two
+ * processors of the machine with them, if they move between the same two page
+ * tables: UFFDIO_MOVE takes their locks in another order, and waits for no
+ * mmap_lock (Linux 6.9 to 7.3, where kernel/ has a fix). The same goes for the
+ * tables of the next level and huge pages. So one of the two is for the pages
+ * alone: what UFFDIO_MOVE takes them from is a multiple of this, mapped by the call,
+ * and nobody else's. 32-bit kernels can have tables of twice the size, and no more
+ * than 1 GiB in one of the next level.
+ *
+ * Where page tables share a lock because they share a page, that does not help.
+ */
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__) || \
+	defined(__arm__) || defined(__riscv) || defined(__loongarch__)
+# define TABLES_HAVE_LOCKS true
+#else	/* of powerpc and s390 it is known that they do not */
+# define TABLES_HAVE_LOCKS false
+#endif
+
+static size_t tables_apart(size_t size)
+{
+	if (size < table_size())
+		return 2 * table_size();
+	return sizeof(long) == 4 ? (size_t)1 << 30 :
+				   table_size() * (mc_page_size() / 8);
+}
 
 /*
  * UFFDIO_MOVE goes page by page through a hole, and makes page tables for it. A
@@ -414,6 +452,8 @@ enum mremap_compat_reason mc_uffd_open(int *result)
 	int fd, err;
 
 	*result = -1;
+	if (!TABLES_HAVE_LOCKS)
+		return MREMAP_COMPAT_NOT_SUPPORTED;
 	fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK |
 						  UFFD_USER_MODE_ONLY));
 	if (fd < 0) {
@@ -559,7 +599,7 @@ static int move_existing(struct job *job, char *to, char *from,
 	*done = 0;
 	do {
 		/* Within so few page tables it need not be known. */
-		found = size > PLACE_ALIGN ? next_run(&walk, &run, &n) : -1;
+		found = size > table_size() ? next_run(&walk, &run, &n) : -1;
 		if (found < 0) {
 			end = size;	/* all the rest */
 		} else if (found && (size_t)(run - from) - end <
@@ -692,6 +732,7 @@ static int put_target_aside(struct job *job)
  * would be emptied.
  *
  *	guard[0]   shell   guard[1]   pages   guard[2]
+ *	                         `-- tables_apart() --'
  *
  * The middle one is three mappings, so that bringing back cannot fail for want of
  * mappings (but for other threads): they are given up before, and the kernel
@@ -703,9 +744,10 @@ static int put_target_aside(struct job *job)
 static int find_places(struct job *job, char **shell, char **pages)
 {
 	const size_t page = mc_page_size();
-	const size_t align = job->size >= PLACE_ALIGN ? PLACE_ALIGN : page;
+	const size_t align = job->size >= table_size() ? table_size() : page;
+	const size_t apart = job->fd >= 0 ? tables_apart(job->size) : page;
 	const uintptr_t like = (uintptr_t)job->move->old;
-	const size_t rest = 2 * align + 5 * page;
+	const size_t rest = 2 * align + 2 * apart + 5 * page;
 	size_t total;
 	char *area, *other;
 	int err;
@@ -729,6 +771,7 @@ static int find_places(struct job *job, char **shell, char **pages)
 	*shell = area + page;
 	*shell += (like - (uintptr_t)*shell) & (align - 1);
 	*pages = *shell + job->size + 3 * page;
+	*pages += -(uintptr_t)*pages & (apart - 1);
 	*pages += (like - (uintptr_t)*pages) & (align - 1);
 
 	job->guard[0].start = area;
@@ -839,6 +882,8 @@ static int make_places(struct job *job)
 	if (in_target(job, job->shell, job->size) ||
 	    in_target(job, job->pages, job->size))
 		return EINVAL;
+	if (job->fd >= 0 && job->pages != pages)
+		return EAGAIN;
 	return move_shell(job);
 }
 
@@ -873,8 +918,8 @@ static void bring_back(struct job *job)
 	const struct mc_move *m = job->move;
 	char **pages = job->pages ? &job->pages : &job->shell;
 
-	release_guards(job);
 	move_pages_back(job);
+	release_guards(job);
 	/*
 	 * A target that was in use is left to aside, or to the next method, and
 	 * is empty until then: a hole could become another thread's.
@@ -932,9 +977,13 @@ static int fill_target(struct job *job)
 static void run(struct job *job)
 {
 	const struct mc_move *m = job->move;
-	int err;
+	int err, tries = PLACE_TRIES;
 
-	err = make_places(job);
+	while ((err = make_places(job)) == EAGAIN && --tries) {
+		bring_back(job);
+		if (job->shell || job->pages)
+			break;
+	}
 	if (!err)
 		err = fill_target(job);
 	/* Cutting a mapping in two can fail, too. */

@@ -69,7 +69,7 @@ enum mremap_compat_method {
 	 * ioctl(UFFDIO_MOVE), Linux 6.8 and later: the pages themselves move.
 	 * (The kernel splits large folios for it but for those that are huge
 	 * pages as a whole at both places.)  Not atomic, see
-	 * mremap_compat_ext().
+	 * mremap_compat_ext().  On x86, Arm, RISC-V and LoongArch.
 	 */
 	MREMAP_COMPAT_UFFD_MOVE = 2,
 	/*
@@ -307,8 +307,10 @@ struct mremap_compat_report {
  *     not told from other memory, and do not grow any more.
  *   - COPY does not keep memory tags (PROT_MTE).
  *   - For a moment the process has address space for up to three more of the
- *     size and a few MiB, and with vm.overcommit_memory=2 so much committed
- *     memory.
+ *     size and a few MiB; with UFFD_MOVE and 2 MiB or more, two GiB (for pages
+ *     of 16 and 64 KiB: 32 MiB and 128 GiB, 512 MiB and 8 TiB; on 32 bits up
+ *     to 2 GiB).  With vm.overcommit_memory=2 it has three more of the size of
+ *     committed memory.
  *
  * Pages that were never written do not come to be, and from Linux 6.7 on take
  * no time (PAGEMAP_SCAN); before, COPY looks at each of them.

@@ -94,6 +94,55 @@ static void come_in_between(void)
 	neighbour.place = NULL;
 }
 
+/*
+ * What is in the page tables that UFFDIO_MOVE takes the pages from, or brings them
+ * back to: the side that is not the target.
+ */
+static struct {
+	size_t reach;		/* of a table; 0: nobody wants to know */
+	char *target, *start, *end;
+	bool hole;		/* where another thread could map something */
+} tables;
+
+static void look_at_tables(const struct move_request *move)
+{
+	static unsigned char vec[4096];
+	const bool there = move->dst - (uintptr_t)tables.target < tables.reach;
+	char *side = (char *)(uintptr_t)(there ? move->src : move->dst);
+	char *end = side + move->len;
+
+	side -= (uintptr_t)side & (tables.reach - 1);
+	end += -(uintptr_t)end & (tables.reach - 1);
+	if (!tables.start || side < tables.start)
+		tables.start = side;
+	if (end > tables.end)
+		tables.end = end;
+	for (; side < end; side += sizeof(vec) * page)
+		tables.hole |= mincore(side, (size_t)(end - side) < sizeof(vec) * page ?
+				       (size_t)(end - side) : sizeof(vec) * page, vec);
+}
+
+/* Another thread maps something where the library has unmapped something. */
+static struct {
+	int nth, times;		/* munmap() from which on, and how often */
+	int count, n;
+	char *page[1000];
+} intruder;
+
+static void intrude(char *start)
+{
+	char *p;
+
+	if (++intruder.count < intruder.nth || intruder.n == intruder.times)
+		return;
+	p = __real_mmap(start, page, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (p != start)
+		return;
+	*p = 'i';
+	intruder.page[intruder.n++] = p;
+}
+
 static long wrap_ioctl(long fd, unsigned long request, void *arg)
 {
 	struct move_request *move = arg;
@@ -113,6 +162,8 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 	if (request == UFFDIO_MOVE) {
 		walking.moves++;
 		walking.moved += move->len;
+		if (tables.reach)
+			look_at_tables(move);
 	}
 	if (request == UFFDIO_MOVE && neighbour.place) {
 		result = __real_syscall(SYS_ioctl, fd, request, arg);
@@ -169,7 +220,11 @@ int __real_munmap(void *start, size_t size);
 int __wrap_munmap(void *start, size_t size);
 int __wrap_munmap(void *start, size_t size)
 {
-	return fails(MUNMAP) ? -1 : __real_munmap(start, size);
+	if (fails(MUNMAP) || __real_munmap(start, size))
+		return -1;
+	if (intruder.times)
+		intrude(start);
+	return 0;
 }
 
 long __wrap_syscall(long number, ...);
@@ -480,6 +535,61 @@ START_TEST(undone)
 END_TEST
 
 /*
+ * The page tables that UFFDIO_MOVE has in common with the target are of the call's
+ * alone, those of the next level too if there can be huge pages: there and back.
+ */
+START_TEST(tables_apart)
+{
+	const size_t table = page / 8, sizes[] = { 1, 20, table - 1, table, table + 1 };
+	const size_t n = sizes[_i / 2];
+	char *p = filled(n + 1, 'a'), *area = map(n + 1, PROT_NONE), *result;
+
+	if (!has_uffd())
+		return;
+	tables.reach = n < table ? table * page : table * table * page;
+	tables.target = area + page;
+	if (_i % 2)
+		stop(n / 2, EFAULT, 1000, n, 0);
+	result = mremap_compat_ext(p + page, n * page, n * page, FIXED | ANON,
+				   tables.target, UFFD_MOVE, &report);
+	stopping.on = false;
+	tables.reach = 0;
+	ck_assert_ptr_eq(result, _i % 2 ? MAP_FAILED : area + page);
+	ck_assert_ptr_nonnull(tables.start);
+	ck_assert(!tables.hole);
+	/* With the call all has gone. */
+	ck_assert_int_eq(mappings(tables.start, (size_t)(tables.end - tables.start)), 0);
+	check_filled(result == MAP_FAILED ? p + page : result, n, 'a');
+	check_filled(p, 1, 'a');
+}
+END_TEST
+
+/* If another thread is there first, another place is taken. */
+START_TEST(place_taken)
+{
+	for (int nth = 1; has_uffd() && nth <= 8; nth++) {
+		char *result;
+
+		make(nth % 2);
+		intruder.nth = nth;
+		intruder.count = intruder.n = 0;
+		intruder.times = _i ? 1000 : 1;
+		result = move(UFFD_MOVE);
+		intruder.times = 0;
+		if (!_i)
+			ck_assert_ptr_eq(result, to);
+		if (result == MAP_FAILED)
+			ck_assert_int_eq(report.reason[1], MREMAP_COMPAT_NO_RESOURCES);
+		check(result, false);
+		for (int k = 0; k < intruder.n; k++) {
+			ck_assert_int_eq(*intruder.page[k], 'i');
+			munmap(intruder.page[k], page);
+		}
+	}
+}
+END_TEST
+
+/*
  * What has grown does not become one with a mapping that another thread makes
  * behind it: the region would be two mappings, which no move is for.
  */
@@ -665,6 +775,8 @@ static Suite *suite(void)
 	tcase_add_test(calls, nothing_can_be_put_back);
 	tcase_add_loop_test(calls, goes_on, 0, 2);
 	tcase_add_loop_test(calls, undone, 0, 5);
+	tcase_add_loop_test(calls, tables_apart, 0, 10);
+	tcase_add_loop_test(calls, place_taken, 0, 2);
 	tcase_add_test(calls, neighbour_comes);
 	tcase_add_loop_test(calls, holes_left_out, 0, 4);
 	tcase_add_test(calls, handle_keeps_one);
