@@ -307,10 +307,9 @@ struct mremap_compat_report {
  *     not told from other memory, and do not grow any more.
  *   - COPY does not keep memory tags (PROT_MTE).
  *   - For a moment the process has address space for up to three more of the
- *     size and a few MiB; with UFFD_MOVE and 2 MiB or more, two GiB (for pages
- *     of 16 and 64 KiB: 32 MiB and 128 GiB, 512 MiB and 8 TiB; on 32 bits up
- *     to 2 GiB).  With vm.overcommit_memory=2 it has three more of the size of
- *     committed memory.
+ *     size, and of that committed memory with vm.overcommit_memory=2.  Besides,
+ *     it has address space for a few MiB, and with UFFD_MOVE of 2 MiB and more
+ *     for 2 GiB (with pages of 16 KiB for 128 GiB).
  *
  * Pages that were never written do not come to be, and from Linux 6.7 on take
  * no time (PAGEMAP_SCAN); before, COPY looks at each of them.
