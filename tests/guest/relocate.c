@@ -1100,6 +1100,46 @@ START_TEST(near_the_limit)
 }
 END_TEST
 
+/* The same of several mappings of which the first stays in part, with MREMAP_DONTUNMAP. */
+START_TEST(several_near_the_limit)
+{
+	enum { N = 6 };		/* pages, of which the first two are one mapping */
+	char *p = arena + 16 * LEN, *to = arena + 2 * LEN, text[24];
+	int refused = 0, relocated = 0;
+
+	for (int room = 0; room < 20; room++) {
+		const long limit = mappings(NULL, SIZE_MAX) + 1 + room;
+		const long before = counters().relocate;
+		bool moved[2];
+
+		for (int i = 0; i < 2; i++) {
+			map_filled(p, N * PAGE, 1);
+			for (int k = 2; k < N; k += 2)
+				ck_assert_int_eq(mprotect(p + k * PAGE, PAGE, PROT_READ), 0);
+			snprintf(text, sizeof(text), "%ld", limit);
+			write_file("/proc/sys/vm/max_map_count", text);
+			moved[i] = sys_mremap(p + PAGE, (N - 1) * PAGE, (N - 1) * PAGE,
+					      MREMAP_MAYMOVE | MREMAP_FIXED |
+					      MREMAP_DONTUNMAP | (i ? RELOCATE : 0), to) == to;
+			if (!moved[i])
+				ck_assert_int_eq(errno, ENOMEM);
+			write_file("/proc/sys/vm/max_map_count", "65530");
+			if (moved[i])
+				check_from(to, (N - 1) * PAGE, 1, 1);
+			ck_assert_int_eq(munmap(p, N * PAGE), 0);
+			ck_assert_int_eq(munmap(to, (N - 1) * PAGE), 0);
+		}
+		ck_assert_int_eq(moved[1], moved[0]);
+		refused += !moved[0];
+		if (moved[0])
+			relocated += (int)(counters().relocate - before);
+	}
+	ck_assert_int_gt(refused, 0);
+	/* All but the first mapping. */
+	ck_assert_int_eq(relocated, (20 - refused) * (N - 2));
+}
+END_TEST
+
 /* After hundreds of calls all that is counted is what it was. */
 START_TEST(accounting)
 {
@@ -1312,6 +1352,7 @@ int main(void)
 	tcase_add_test(tc, traced);
 	tcase_add_loop_test(tc, accounting, 0, ARRAY_SIZE(accounts));
 	tcase_add_loop_test(tc, near_the_limit, 0, 2);
+	tcase_add_test(tc, several_near_the_limit);
 
 	return run_suite(s);
 }
