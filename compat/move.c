@@ -125,28 +125,25 @@ static size_t table_size(void)
  * UFFDIO_MOVE and mremap() of other memory by another thread can deadlock, and two
  * processors of the machine with them, if they move between the same two page
  * tables: UFFDIO_MOVE takes their locks in another order, and waits for no
- * mmap_lock (Linux 6.9 to 7.3, where kernel/ has a fix). The same goes for the
- * tables of the next level and huge pages. So one of the two is for the pages
- * alone: what UFFDIO_MOVE takes them from is a multiple of this, mapped by the call,
- * and nobody else's. 32-bit kernels can have tables of twice the size, and no more
- * than 1 GiB in one of the next level.
- *
- * Where page tables share a lock because they share a page, that does not help.
+ * mmap_lock (Linux 6.9 to 7.3, where kernel/ has a fix). The same goes for two
+ * tables of the next level when a huge page moves as a whole. So one of the two is
+ * for the pages alone: what UFFDIO_MOVE takes them from is a multiple of this,
+ * mapped by the call, and nobody else's. (A 32-bit kernel can have tables of twice
+ * the size.) If there is not so much address space for huge pages, they are split.
  */
-#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__) || \
-	defined(__arm__) || defined(__riscv) || defined(__loongarch__)
-# define TABLES_HAVE_LOCKS true
-#else	/* of powerpc and s390 it is known that they do not */
-# define TABLES_HAVE_LOCKS false
-#endif
-
-static size_t tables_apart(size_t size)
+static size_t tables_apart(bool split)
 {
-	if (size < table_size())
-		return 2 * table_size();
-	return sizeof(long) == 4 ? (size_t)1 << 30 :
-				   table_size() * (mc_page_size() / 8);
+	return split ? 2 * table_size() : table_size() * (mc_page_size() / 8);
 }
+
+/*
+ * Of powerpc page tables several share a lock; those of s390 are of other sizes.
+ */
+#if defined(__powerpc__) || defined(__s390__)
+# define UFFD_MOVE_SAFE false
+#else
+# define UFFD_MOVE_SAFE true
+#endif
 
 /*
  * UFFDIO_MOVE goes page by page through a hole, and makes page tables for it. A
@@ -158,6 +155,8 @@ struct job {
 	const struct mc_move *move;
 	size_t size;		/* of what moves, the smaller of both */
 	size_t done;		/* of it is at the target (UFFD_MOVE) */
+	bool split;		/* no huge page moves as a whole (UFFD_MOVE) */
+	bool lost_place;	/* another thread got into it */
 	bool in_use;		/* something was mapped at a fixed target */
 	/*
 	 * Mappings, NULL if there is none: those of the picture, and where a
@@ -452,7 +451,7 @@ enum mremap_compat_reason mc_uffd_open(int *result)
 	int fd, err;
 
 	*result = -1;
-	if (!TABLES_HAVE_LOCKS)
+	if (!UFFD_MOVE_SAFE)
 		return MREMAP_COMPAT_NOT_SUPPORTED;
 	fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK |
 						  UFFD_USER_MODE_ONLY));
@@ -539,9 +538,11 @@ void mc_doubt_closing_cost(void)
  * UFFDIO_MOVE from *done up to size, to a place that is registered. *done counts what
  * has moved, also if it stops early or a filter ends the thread. Returns 0 or an error number.
  */
-static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
+static int move_pages(const struct job *job, char *to, char *from, size_t size,
+		      size_t *done)
 {
 	const size_t page = mc_page_size();
+	const size_t most = job->split ? table_size() / 2 : SIZE_MAX;
 	size_t unshared = SIZE_MAX;
 	int tries = 0;
 
@@ -549,14 +550,15 @@ static int move_pages(int fd, char *to, char *from, size_t size, size_t *done)
 		struct uffd_move request = {
 			.dst = (uintptr_t)(to + *done),
 			.src = (uintptr_t)(from + *done),
-			.len = size - *done,
+			.len = size - *done < most ? size - *done : most,
 			.mode = UFFD_MOVE_ALLOW_SRC_HOLES,
 		};
 		int err;
 
-		if (!mc_ioctl(fd, UFFD_IOCTL_MOVE, &request)) {
-			*done = size;
-			break;
+		if (!mc_ioctl(job->fd, UFFD_IOCTL_MOVE, &request)) {
+			*done += request.len;
+			tries = 0;
+			continue;
 		}
 		err = errno;
 		/* EAGAIN also says that some have moved. */
@@ -610,7 +612,7 @@ static int move_existing(struct job *job, char *to, char *from,
 		if (begin < end) {
 			*done = begin;
 			job->moved += end - begin;
-			err = move_pages(job->fd, to, from, end, done);
+			err = move_pages(job, to, from, end, done);
 			if (err)
 				return err;
 		}
@@ -745,7 +747,7 @@ static int find_places(struct job *job, char **shell, char **pages)
 {
 	const size_t page = mc_page_size();
 	const size_t align = job->size >= table_size() ? table_size() : page;
-	const size_t apart = job->fd >= 0 ? tables_apart(job->size) : page;
+	const size_t apart = job->fd >= 0 ? tables_apart(job->split) : page;
 	const uintptr_t like = (uintptr_t)job->move->old;
 	const size_t rest = 2 * align + 2 * apart + 5 * page;
 	size_t total;
@@ -761,6 +763,10 @@ static int find_places(struct job *job, char **shell, char **pages)
 		other = reserve(NULL, total, 0);
 		munmap(area, total);
 		area = other;
+	}
+	if (area == MAP_FAILED && job->fd >= 0 && !job->split && errno == ENOMEM) {
+		job->split = true;
+		return find_places(job, shell, pages);
 	}
 	if (area == MAP_FAILED)
 		return errno;
@@ -859,17 +865,16 @@ static int move_shell(struct job *job)
 }
 
 /*
- * Empty the mapping and make the target of its shell. Returns 0 or an error
- * number, with what there is by then in *job.
+ * Empty the mapping and have a shell of it. Returns 0 or an error number, with what
+ * there is by then in *job.
  */
 static int make_places(struct job *job)
 {
 	char *shell = NULL, *pages = NULL;
 	int err;
 
-	err = keep_room(job);
-	if (!err)
-		err = find_places(job, &shell, &pages);
+	job->lost_place = false;
+	err = find_places(job, &shell, &pages);
 	if (err)
 		return err;
 	job->shell = move_out(job->move->old, job->size, shell);
@@ -882,9 +887,8 @@ static int make_places(struct job *job)
 	if (in_target(job, job->shell, job->size) ||
 	    in_target(job, job->pages, job->size))
 		return EINVAL;
-	if (job->fd >= 0 && job->pages != pages)
-		return EAGAIN;
-	return move_shell(job);
+	job->lost_place = job->fd >= 0 && job->pages != pages;
+	return job->lost_place ? EAGAIN : 0;
 }
 
 /* A mapping, if there is one, goes back to the place that was kept for it. */
@@ -912,24 +916,42 @@ static void put_back(char **from, size_t size, char *to)
 	unmap(from, size);
 }
 
-/* All that has been made goes; the pages are where they were. */
-static void bring_back(struct job *job)
+/* What make_places() has made goes; the pages are where they were. */
+static void undo_places(struct job *job)
 {
-	const struct mc_move *m = job->move;
 	char **pages = job->pages ? &job->pages : &job->shell;
 
-	move_pages_back(job);
 	release_guards(job);
+	if (job->pages)
+		unmap(&job->shell, job->size);
+	put_back(pages, job->size, job->move->old);
+	put_back(&job->aside, job->move->new_size, job->move->to);
+}
+
+/* make_places(), again if another thread has got into one of them. */
+static int take_places(struct job *job)
+{
+	int err, tries = PLACE_TRIES;
+
+	while ((err = make_places(job)) && job->lost_place && --tries) {
+		undo_places(job);
+		if (job->shell || job->pages || job->aside)
+			break;
+	}
+	return err;
+}
+
+/* All that has been made goes. */
+static void bring_back(struct job *job)
+{
+	move_pages_back(job);
 	/*
 	 * A target that was in use is left to aside, or to the next method, and
 	 * is empty until then: a hole could become another thread's.
 	 */
 	if (!job->in_use)
-		unmap(&job->target, m->new_size);
-	if (job->pages)
-		unmap(&job->shell, job->size);
-	put_back(pages, job->size, m->old);
-	put_back(&job->aside, m->new_size, m->to);
+		unmap(&job->target, job->move->new_size);
+	undo_places(job);
 }
 
 /* ---- the move ------------------------------------------------------------- */
@@ -977,13 +999,14 @@ static int fill_target(struct job *job)
 static void run(struct job *job)
 {
 	const struct mc_move *m = job->move;
-	int err, tries = PLACE_TRIES;
+	int err;
 
-	while ((err = make_places(job)) == EAGAIN && --tries) {
-		bring_back(job);
-		if (job->shell || job->pages)
-			break;
-	}
+	job->split = sizeof(long) == 4 || job->size < table_size();
+	err = keep_room(job);
+	if (!err)
+		err = take_places(job);
+	if (!err)
+		err = move_shell(job);
 	if (!err)
 		err = fill_target(job);
 	/* Cutting a mapping in two can fail, too. */

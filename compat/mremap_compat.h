@@ -69,7 +69,7 @@ enum mremap_compat_method {
 	 * ioctl(UFFDIO_MOVE), Linux 6.8 and later: the pages themselves move.
 	 * (The kernel splits large folios for it but for those that are huge
 	 * pages as a whole at both places.)  Not atomic, see
-	 * mremap_compat_ext().  On x86, Arm, RISC-V and LoongArch.
+	 * mremap_compat_ext().  Not on PowerPC and s390.
 	 */
 	MREMAP_COMPAT_UFFD_MOVE = 2,
 	/*
@@ -309,7 +309,9 @@ struct mremap_compat_report {
  *   - For a moment the process has address space for up to three more of the
  *     size, and of that committed memory with vm.overcommit_memory=2.  Besides,
  *     it has address space for a few MiB, and with UFFD_MOVE of 2 MiB and more
- *     for 2 GiB (with pages of 16 KiB for 128 GiB).
+ *     for 2 GiB; if there is not so much, huge pages are split.  (With pages
+ *     larger than 4 KiB each of these sizes is larger, too.)  After
+ *     mlockall(MCL_FUTURE) all of it counts towards RLIMIT_MEMLOCK.
  *
  * Pages that were never written do not come to be, and from Linux 6.7 on take
  * no time (PAGEMAP_SCAN); before, COPY looks at each of them.

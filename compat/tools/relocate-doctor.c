@@ -218,7 +218,7 @@ static const char *reason_for(const struct method *method)
 		{ P, UNSUPPORTED, "there is no mremap(2)" },
 		{ ALL, UNSUPPORTED | NO_PROC, "needs /proc/self/maps" },
 		{ U, UNSUPPORTED | UFFD_HIDDEN, "no userfaultfd(2), or a filter hides it" },
-		{ U, UNSUPPORTED, "no UFFDIO_MOVE (Linux 6.8 and later)" },
+		{ U, UNSUPPORTED, "no UFFDIO_MOVE (Linux 6.8 and later, not on PowerPC and s390)" },
 		{ ALL, UNSUPPORTED, "not on this kernel (Linux 5.12 and later)" },
 		{ U, NOT_PERMITTED | UFFD_FAILS, "userfaultfd(2) is forbidden, as by a seccomp filter" },
 		{ ALL, NOT_PERMITTED, "something, such as a seccomp filter, forbids it" },

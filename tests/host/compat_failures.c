@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #define RW (PROT_READ | PROT_WRITE)
 #define UFFD_MOVE MREMAP_COMPAT_UFFD_MOVE
@@ -61,7 +62,7 @@ static struct {
 	size_t pages[2];	/* that are moved before it stops */
 	int err[2];		/* with this, 0: it does not stop */
 	int times[2];		/* so often, then it goes on */
-	uint64_t first_src, first_len;
+	uint64_t first_src, first_dst;
 	int calls;
 } stopping;
 
@@ -71,6 +72,7 @@ static struct {
 	bool unknown;		/* PAGEMAP_SCAN */
 	int reads, moves;
 	uint64_t moved;		/* bytes that UFFDIO_MOVE was to look at */
+	uint64_t longest;	/* in one call */
 } walking;
 
 long __real_syscall(long number, ...);
@@ -101,16 +103,27 @@ static void come_in_between(void)
 static struct {
 	size_t reach;		/* of a table; 0: nobody wants to know */
 	char *target, *start, *end;
+	size_t size;		/* of the target */
+	int back;		/* moves back */
 	bool hole;		/* where another thread could map something */
 } tables;
+
+static void watch_tables(size_t reach, char *target, size_t size)
+{
+	memset(&tables, 0, sizeof(tables));
+	tables.reach = reach;
+	tables.target = target;
+	tables.size = size;
+}
 
 static void look_at_tables(const struct move_request *move)
 {
 	static unsigned char vec[4096];
-	const bool there = move->dst - (uintptr_t)tables.target < tables.reach;
+	const bool there = move->dst - (uintptr_t)tables.target < tables.size;
 	char *side = (char *)(uintptr_t)(there ? move->src : move->dst);
 	char *end = side + move->len;
 
+	tables.back += !there;
 	side -= (uintptr_t)side & (tables.reach - 1);
 	end += -(uintptr_t)end & (tables.reach - 1);
 	if (!tables.start || side < tables.start)
@@ -162,6 +175,8 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 	if (request == UFFDIO_MOVE) {
 		walking.moves++;
 		walking.moved += move->len;
+		if (move->len > walking.longest)
+			walking.longest = move->len;
 		if (tables.reach)
 			look_at_tables(move);
 	}
@@ -175,10 +190,10 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 
 	if (!stopping.calls++) {
 		stopping.first_src = move->src;
-		stopping.first_len = move->len;
+		stopping.first_dst = move->dst;
 	}
-	back = move->src < stopping.first_src ||
-	       move->src >= stopping.first_src + stopping.first_len;
+	back = stopping.first_src < stopping.first_dst ?
+	       move->src >= stopping.first_dst : move->src < stopping.first_src;
 	begin = back ? move->dst : move->src;
 	done = begin - stopping.first_src;
 	if (!stopping.err[back] || !stopping.times[back])
@@ -535,28 +550,39 @@ START_TEST(undone)
 END_TEST
 
 /*
- * The page tables that UFFDIO_MOVE has in common with the target are of the call's
- * alone, those of the next level too if there can be huge pages: there and back.
+ * Of the page tables between which UFFDIO_MOVE moves, those at one side are the call's
+ * alone, there and back; of the next level too, if huge pages can move as a whole. If
+ * there is no address space for that, they do not.
  */
 START_TEST(tables_apart)
 {
-	const size_t table = page / 8, sizes[] = { 1, 20, table - 1, table, table + 1 };
-	const size_t n = sizes[_i / 2];
+	const size_t table = page / 8, sizes[] = { 2, 20, table - 1, table, table + 1 };
+	const size_t n = sizes[_i / 4];
+	const bool stops = _i % 2, tight = _i / 2 % 2;
+	const struct rlimit limit = { 1UL << 30, RLIM_INFINITY };
+	const bool next_level = n >= table && !tight && sizeof(long) == 8;
 	char *p = filled(n + 1, 'a'), *area = map(n + 1, PROT_NONE), *result;
 
 	if (!has_uffd())
 		return;
-	tables.reach = n < table ? table * page : table * table * page;
-	tables.target = area + page;
-	if (_i % 2)
+#ifdef NO_SANITIZER
+	if (tight)
+		ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+#endif
+	watch_tables(next_level ? table * table * page : table * page, area + page, n * page);
+	walking.longest = 0;
+	if (stops)
 		stop(n / 2, EFAULT, 1000, n, 0);
 	result = mremap_compat_ext(p + page, n * page, n * page, FIXED | ANON,
 				   tables.target, UFFD_MOVE, &report);
 	stopping.on = false;
 	tables.reach = 0;
-	ck_assert_ptr_eq(result, _i % 2 ? MAP_FAILED : area + page);
+	ck_assert_ptr_eq(result, stops ? MAP_FAILED : area + page);
 	ck_assert_ptr_nonnull(tables.start);
+	ck_assert_int_eq(tables.back > 0, stops);
 	ck_assert(!tables.hole);
+	if (tight)
+		ck_assert_uint_lt(walking.longest, table * page);
 	/* With the call all has gone. */
 	ck_assert_int_eq(mappings(tables.start, (size_t)(tables.end - tables.start)), 0);
 	check_filled(result == MAP_FAILED ? p + page : result, n, 'a');
@@ -567,15 +593,17 @@ END_TEST
 /* If another thread is there first, another place is taken. */
 START_TEST(place_taken)
 {
-	for (int nth = 1; has_uffd() && nth <= 8; nth++) {
+	for (int nth = 1; has_uffd() && nth <= 16; nth++) {
 		char *result;
 
 		make(nth % 2);
-		intruder.nth = nth;
+		watch_tables(page / 8 * page, to, pages * page);
+		intruder.nth = (nth + 1) / 2;
 		intruder.count = intruder.n = 0;
 		intruder.times = _i ? 1000 : 1;
-		result = move(UFFD_MOVE);
+		result = move(UFFD_MOVE | (nth % 3 ? 0 : MREMAP_COMPAT_PLAIN));
 		intruder.times = 0;
+		ck_assert(!tables.hole);
 		if (!_i)
 			ck_assert_ptr_eq(result, to);
 		if (result == MAP_FAILED)
@@ -586,6 +614,7 @@ START_TEST(place_taken)
 			munmap(intruder.page[k], page);
 		}
 	}
+	tables.reach = 0;
 }
 END_TEST
 
@@ -775,7 +804,7 @@ static Suite *suite(void)
 	tcase_add_test(calls, nothing_can_be_put_back);
 	tcase_add_loop_test(calls, goes_on, 0, 2);
 	tcase_add_loop_test(calls, undone, 0, 5);
-	tcase_add_loop_test(calls, tables_apart, 0, 10);
+	tcase_add_loop_test(calls, tables_apart, 0, 20);
 	tcase_add_loop_test(calls, place_taken, 0, 2);
 	tcase_add_test(calls, neighbour_comes);
 	tcase_add_loop_test(calls, holes_left_out, 0, 4);

@@ -632,11 +632,11 @@ done <<'EOF2'
 copy|mremap/4=EINVAL|2|unsupported|not on this kernel (Linux 5.12 and later)
 copy|mremap/4=EPERM|2|not permitted|something, such as a seccomp filter, forbids it
 copy|mremap/4=ENOMEM|3|unknown|no memory, mappings or descriptors to find out with
-uffd-move|userfaultfd=EINVAL|2|unsupported|no UFFDIO_MOVE (Linux 6.8 and later)
+uffd-move|userfaultfd=EINVAL|2|unsupported|no UFFDIO_MOVE (Linux 6.8 and later, not on PowerPC and s390)
 uffd-move|userfaultfd=EMFILE|3|unknown|no file descriptor left to find out with
 uffd-move|userfaultfd=ENOMEM|3|unknown|no memory, mappings or descriptors to find out with
 uffd-move|ioctl=EPERM|2|not permitted|something, such as a seccomp filter, forbids it
-uffd-move|ioctl=EINVAL|2|unsupported|no UFFDIO_MOVE (Linux 6.8 and later)
+uffd-move|ioctl=EINVAL|2|unsupported|no UFFDIO_MOVE (Linux 6.8 and later, not on PowerPC and s390)
 EOF2
 
 run 'no answer' "$(if_kernel 0 "$(other_if "$copy")")" system TEST_HANG=1 "$doctor"
