@@ -554,6 +554,7 @@ END_TEST
  * alone, there and back; of the next level too, if huge pages can move as a whole. If
  * there is no address space for that, they do not.
  */
+#ifdef NO_SANITIZER
 START_TEST(tables_apart)
 {
 	const size_t table = page / 8, sizes[] = { 2, 20, table - 1, table, table + 1 };
@@ -565,10 +566,8 @@ START_TEST(tables_apart)
 
 	if (!has_uffd())
 		return;
-#ifdef NO_SANITIZER
 	if (tight)
 		ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
-#endif
 	watch_tables(next_level ? table * table * page : table * page, area + page, n * page);
 	walking.longest = 0;
 	if (stops)
@@ -589,6 +588,7 @@ START_TEST(tables_apart)
 	check_filled(p, 1, 'a');
 }
 END_TEST
+#endif
 
 /* If another thread is there first, another place is taken. */
 START_TEST(place_taken)
@@ -804,7 +804,9 @@ static Suite *suite(void)
 	tcase_add_test(calls, nothing_can_be_put_back);
 	tcase_add_loop_test(calls, goes_on, 0, 2);
 	tcase_add_loop_test(calls, undone, 0, 5);
+#ifdef NO_SANITIZER
 	tcase_add_loop_test(calls, tables_apart, 0, 20);
+#endif
 	tcase_add_loop_test(calls, place_taken, 0, 2);
 	tcase_add_test(calls, neighbour_comes);
 	tcase_add_loop_test(calls, holes_left_out, 0, 4);
