@@ -617,6 +617,10 @@ START_TEST(handle_refused)
 		{ SYS_close_range, SECCOMP_RET_ERRNO | ENOSYS, ENOSYS },
 		{ SYS_close_range, SECCOMP_RET_ERRNO | EINVAL, ENOSYS },
 		{ SYS_close_range, SECCOMP_RET_KILL_THREAD, EPERM },
+		/* Before and after it has begun */
+		{ SYS_set_robust_list, SECCOMP_RET_KILL_THREAD, EPERM },
+		{ SYS_gettid, SECCOMP_RET_KILL_THREAD, EPERM },
+		{ SYS_prctl, SECCOMP_RET_KILL_THREAD, EPERM },
 		{ SYS_madvise, SECCOMP_RET_ERRNO | EINVAL, ENOSYS },
 		{ SYS_userfaultfd, SECCOMP_RET_ERRNO | EPERM, 0 },
 	};
@@ -975,7 +979,7 @@ static Suite *suite(void)
 #ifndef __SANITIZE_THREAD__
 	tcase_add_test(others, thread_has_gone);
 	tcase_add_loop_exit_test(others, thread_killed, 0, 0, DEADLY);
-	tcase_add_loop_test(others, handle_refused, 0, 6);
+	tcase_add_loop_test(others, handle_refused, 0, 9);
 	tcase_add_loop_exit_test(others, thread_killed_later, 0, 0, DEADLY);
 	tcase_add_loop_test(others, thread_killed_in_the_midst, 0, 10);
 	tcase_add_loop_exit_test(others, hit_on_the_way, 0, 0, HIT_WAYS * HIT);
