@@ -2421,6 +2421,44 @@ START_TEST(realloc_not_by_copy)
 }
 END_TEST
 
+/*
+ * What is not private or not writable is so after having been copied to new memory, as
+ * documented; larger regions are looked at, and refused.
+ */
+START_TEST(realloc_other_memory)
+{
+	const int flags = _i % 2 ? MAP_PRIVATE : MAP_SHARED;
+	const size_t sizes[] = { 8, HUGE / page };
+
+	for (size_t k = 0; k < 2; k++) {
+		const size_t n = sizes[k];
+		char *p = mmap(NULL, (n + 1) * page, RW, flags | MAP_ANONYMOUS, -1, 0);
+		char *twin, *q;
+
+		ck_assert_ptr_ne(p, MAP_FAILED);
+		memset(p, 'a', n * page);
+		ck_assert_int_eq(mprotect(p + n * page, page, PROT_NONE), 0);
+		twin = flags == MAP_SHARED ?
+		       mremap(p, 0, n * page, MREMAP_MAYMOVE) : NULL;
+		ck_assert_ptr_ne(twin, MAP_FAILED);
+		if (!twin)
+			ck_assert_int_eq(mprotect(p, n * page, PROT_READ), 0);
+		q = REALLOC(p, n, n + 1, MREMAP_COMPAT_COPY);
+		if (n < HUGE / page) {
+			ck_assert_ptr_nonnull(q);
+			check_filled(q, n, 'a');
+			memset(q, 'b', n * page);
+			if (twin)
+				check_filled(twin, n, 'a');
+		} else {
+			ck_assert_ptr_null(q);
+			ck_assert_int_eq(errno, EFAULT);
+			check_filled(p, n, 'a');
+		}
+	}
+}
+END_TEST
+
 START_TEST(realloc_with_errors)
 {
 	char *p = REALLOC(NULL, 0, 2, ALL);
@@ -2615,6 +2653,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(again, realloc_cheapest, 0, 2);
 	tcase_add_test(again, realloc_by_copy);
 	tcase_add_test(again, realloc_not_by_copy);
+	tcase_add_loop_test(again, realloc_other_memory, 0, 2);
 	tcase_add_test(again, realloc_with_errors);
 	tcase_add_loop_test(again, realloc_keeps_one_mapping, 0, 2);
 	suite_add_tcase(s, again);

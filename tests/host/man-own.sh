@@ -205,6 +205,7 @@ for fact in 'loses the registration, also if the call fails' 'do not grow any mo
 	'does not keep memory tags \(PROT_MTE\)' 'takes the result from the caller' \
 	'for up to three more of the size' \
 	'only onto free addresses or a range of a single private anonymous mapping' \
+	'becomes private, anonymous and writable' \
 	'there may be no more mappings: then it has not been freed'; do
 	says "$header" "$fact"
 	says man3/mremap_compat.3 "$fact"
