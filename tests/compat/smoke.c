@@ -6,28 +6,18 @@
  */
 
 #define _GNU_SOURCE
+#include "check.h"
 #include <mremap_compat.h>
 
-#include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define CHECK(what) do { \
-	if (!(what)) { \
-		printf("line %d: %s (%s)\n", __LINE__, #what, strerror(errno)); \
-		exit(1); \
-	} \
-} while (0)
 
 static size_t page;
 static struct mremap_compat_handle *handle;
