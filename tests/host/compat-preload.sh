@@ -142,6 +142,7 @@ for value in 1 all RELOCATE 'relocate ' relocated ',' 'relocate,' ',relocate' re
 	tap_is "$status $out$err" $'0 2\n'"$ignored"$'\n' "off with MREMAP_COMPAT_PRELOAD=$value, which is reported once"
 done
 # closed COMMAND...: without standard error
+# shellcheck disable=SC2317 # through capture
 closed() { "$@" 2>&-; }
 capture closed env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=nonsense ./merge
 tap_is "$status $out" $'0 2\n' 'nor does it matter where there is nobody to report it to'
