@@ -46,6 +46,7 @@ struct mremap_compat_handle {
 	uint32_t turn;
 	bool busy;		/* a call is on */
 	bool ended;		/* the thread, by a filter */
+	bool joined;
 	int fd;			/* in the thread's table; -1: none */
 	int err;		/* of making the table */
 	void (*function)(void *argument);	/* NULL: come to an end */
@@ -66,6 +67,21 @@ static bool is_gone(long pid, long tid)
 	return syscall(SYS_tgkill, pid, tid, 0L) && errno == ESRCH;
 }
 
+/*
+ * Whether the thread has ended before it could say its number: a filter can end it for
+ * one of the calls with which the C library begins every thread.
+ */
+static bool ended_at_once(struct mremap_compat_handle *h)
+{
+#ifdef __GLIBC__
+	/* glibc goes by what the kernel writes at the end of every thread. */
+	h->joined = !pthread_tryjoin_np(h->thread, NULL);
+	return h->joined;
+#else
+	return pthread_kill(h->thread, 0) == ESRCH;
+#endif
+}
+
 /* Returns false if the thread has ended instead. */
 static bool await_turn(struct mremap_compat_handle *h, uint32_t turn)
 {
@@ -76,7 +92,7 @@ static bool await_turn(struct mremap_compat_handle *h, uint32_t turn)
 	while (__atomic_load_n(&h->turn, __ATOMIC_ACQUIRE) != turn) {
 		const long tid = __atomic_load_n(&h->tid, __ATOMIC_RELAXED);
 
-		if (may_end && tid && is_gone(h->pid, tid))
+		if (may_end && (tid ? is_gone(h->pid, tid) : ended_at_once(h)))
 			return false;
 		syscall(SYS_futex, &h->turn, (long)FUTEX_WAIT,
 			(long)(turn == CALLERS ? THREADS : CALLERS),
@@ -143,7 +159,12 @@ static void end_thread(struct mremap_compat_handle *h)
 	give_turn(h, THREADS);
 	/* No cancellation point */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	pthread_join(h->thread, NULL);
+#ifndef __GLIBC__
+	/* Others wait for ever for one that a filter has ended: its stack stays. */
+	h->joined = __atomic_load_n(&h->ended, __ATOMIC_RELAXED);
+#endif
+	if (!h->joined)
+		pthread_join(h->thread, NULL);
 	pthread_setcancelstate(state, NULL);
 	mc_wait_until_gone(h->tid);
 }
@@ -166,10 +187,8 @@ API struct mremap_compat_handle *mremap_compat_open(void)
 	if (!err)
 		err = start_thread(h);
 	if (!err) {
-		if (!await_turn(h, CALLERS))
-			err = EPERM;
-		else if (h->err)
-			err = h->err;
+		h->ended = !await_turn(h, CALLERS);
+		err = h->ended ? EPERM : h->err;
 		if (err)
 			end_thread(h);
 	}

@@ -363,15 +363,14 @@ static bool has_guard(int pagemap, char *start, size_t size)
 
 /* ---- copying -------------------------------------------------------------- */
 
-/* One call reads less than 2 GiB. Returns 0 or an error number. */
+/* One call can read less, as it does from 2 GiB on. Returns 0 or an error number. */
 static int read_all(int fd, char *to, size_t size, uintptr_t offset)
 {
-	const size_t most = (size_t)1 << 30;
-	size_t n;
+	long got;
 
-	for (; size; size -= n, to += n, offset += n) {
-		n = size < most ? size : most;
-		if (read_at(fd, to, n, offset) != (long)n)
+	for (; size; size -= (size_t)got, to += got, offset += (size_t)got) {
+		got = read_at(fd, to, size, offset);
+		if (got <= 0)
 			return EIO;
 	}
 	return 0;
@@ -536,7 +535,8 @@ void mc_doubt_closing_cost(void)
 
 /*
  * UFFDIO_MOVE from *done up to size, to a place that is registered. *done counts what
- * has moved, also if it stops early or a filter ends the thread. Returns 0 or an error number.
+ * has moved, also if it stops early or a filter ends the thread. Returns 0 or an error
+ * number.
  */
 static int move_pages(const struct job *job, char *to, char *from, size_t size,
 		      size_t *done)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Vectors that grow in turn, with mremap(), and with the library: by a handle, for
- * there are many moves, and with leave to copy, for no device has their pages.
- * Those that have been relocated become one mapping with their neighbours.
+ * Vectors that grow in turn: first with mremap(), then with the library. A handle
+ * serves all the moves. Copying is allowed, since no device uses the vectors' pages.
+ * Vectors that have been relocated form one mapping with their neighbours.
  *
  *     cc vector.c $(pkg-config --cflags --libs mremap_compat)
  */
@@ -138,7 +138,7 @@ int main(void)
 	unsigned int bit = MREMAP_COMPAT_KERNEL;
 	int i;
 
-	/* What the larger ones will move by; copying is cheaper for small ones. */
+	/* The method for the larger vectors; small ones are copied, which is cheaper. */
 	while (bit < MREMAP_COMPAT_PLAIN &&
 	       mremap_compat_probe((enum mremap_compat_method)bit) !=
 	       MREMAP_COMPAT_SUPPORTED)
@@ -149,7 +149,7 @@ int main(void)
 	grow("mremap():", plain_resize);
 	handle = mremap_compat_open();
 	if (!handle)
-		perror("no handle, which takes longer");
+		perror("no handle, so each move takes longer");
 	grow("mremap_compat:", resize_with_handle);
 	mremap_compat_close(handle);
 	printf("moves:");

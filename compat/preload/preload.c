@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #ifdef __GLIBC__
@@ -50,16 +51,46 @@
 enum { READ = 1, RELOCATE = 2, REALLOC = 4, REPORT = 8 };
 static atomic_int wanted;
 
+/*
+ * The file that standard error is when the library is first asked for something. A
+ * program can close it, and the next file that it opens gets the number: nothing is
+ * written to that one.
+ */
+static struct {
+	atomic_bool known;	/* set after the others */
+	dev_t device;
+	ino_t inode;
+} standard_error;
+
+static void note_standard_error(void)
+{
+	struct stat now;
+
+	if (fstat(STDERR_FILENO, &now))
+		return;
+	standard_error.device = now.st_dev;
+	standard_error.inode = now.st_ino;
+	atomic_store_explicit(&standard_error.known, true, memory_order_release);
+}
+
 static void complain(const char *variable, const char *problem)
 {
-	char line[256];
+	const int saved_errno = errno;
+	char line[384];
 	int length = snprintf(line, sizeof(line), NAME ": %s %s\n", variable,
 			      problem);
+	struct stat now;
 
-	/* Where standard error is closed, there is nobody to tell. */
+	/* Where it has been closed, there is nobody to tell. */
 	if (length > 0 && length < (int)sizeof(line) &&
-	    write(STDERR_FILENO, line, (size_t)length) < 0)
-		return;
+	    atomic_load_explicit(&standard_error.known, memory_order_acquire) &&
+	    !fstat(STDERR_FILENO, &now) &&
+	    now.st_dev == standard_error.device &&
+	    now.st_ino == standard_error.inode &&
+	    write(STDERR_FILENO, line, (size_t)length) < 0) {
+		/* Nor here. */
+	}
+	errno = saved_errno;
 }
 
 /* The words as bits, READ if there is one that is not known. */
@@ -108,8 +139,11 @@ static int read_environment(void)
 	value = secure_getenv(VARIABLE);
 	bits = value && *value ? read_words(value) : READ;
 	/* Only the thread that stores it complains. */
-	if (!atomic_exchange_explicit(&wanted, bits, memory_order_relaxed) &&
-	    bits == READ && value && *value)
+	if (atomic_exchange_explicit(&wanted, bits, memory_order_relaxed) ||
+	    !value || !*value)
+		return bits;
+	note_standard_error();
+	if (bits == READ)
 		complain(VARIABLE, "is ignored: its words are relocate, realloc (with glibc), report");
 	return bits;
 }
@@ -157,8 +191,14 @@ void *mremap(void *old_address, size_t old_size, size_t new_size, int flags,
 #define DEFAULT_COUNT 4096
 /* Bytes; copying more takes several times as long as moving it. */
 #define DEFAULT_MAX (1024 * 1024)
-/* The blocks are counted at one call in so many. */
+/*
+ * After so many calls the blocks are counted again. glibc looks at every free chunk for
+ * that, so that the number doubles, up to the larger one, unless the count has grown by
+ * a sixteenth of the threshold since the last time. A call makes one mapping at most: the
+ * larger number and the default threshold together stay well below vm.max_map_count.
+ */
 #define CALLS_PER_COUNT 256
+#define CALLS_PER_COUNT_MAX 16384
 
 /* The first of glibc on the architecture */
 #if defined(__x86_64__) && defined(__LP64__)
@@ -187,7 +227,8 @@ static atomic_size_t threshold = DEFAULT_COUNT, most = DEFAULT_MAX;
 static atomic_size_t page_size;	/* set before allocator */
 
 /* For report; calls: of realloc() that let such a block grow. */
-static atomic_uintmax_t calls, copies, copied_bytes;
+static atomic_uintmax_t calls, copies, copied_bytes, counts;
+static atomic_size_t last_count;
 
 /*
  * Whether this library has been relocated.  In the resolver of an IFUNC of a
@@ -318,14 +359,39 @@ static size_t count_mapped(void)
 
 static bool has_many(uintmax_t call)
 {
+	static atomic_uintmax_t next;	/* call at which they are counted */
+	static atomic_uint interval;
+	uintmax_t due = atomic_load_explicit(&next, memory_order_relaxed);
+	size_t count, before, limit;
+	unsigned int wait;
+
 	if (atomic_load_explicit(&many, memory_order_relaxed))
 		return true;
-	if (call % CALLS_PER_COUNT ||
-	    count_mapped() < atomic_load_explicit(&threshold,
-						  memory_order_relaxed))
+	if (call < due)
 		return false;
-	atomic_store_explicit(&many, true, memory_order_relaxed);
-	return true;
+	/* One thread counts; a child that is made meanwhile will. */
+	wait = atomic_load_explicit(&interval, memory_order_relaxed);
+	if (!atomic_compare_exchange_strong_explicit(&next, &due,
+			call + (wait ? wait : CALLS_PER_COUNT),
+			memory_order_relaxed, memory_order_relaxed))
+		return false;
+	limit = atomic_load_explicit(&threshold, memory_order_relaxed);
+	count = count_mapped();
+	before = atomic_exchange_explicit(&last_count, count,
+					  memory_order_relaxed);
+	atomic_fetch_add_explicit(&counts, 1, memory_order_relaxed);
+	if (count >= limit) {
+		atomic_store_explicit(&many, true, memory_order_relaxed);
+		return true;
+	}
+	wait *= 2;
+	if (wait > CALLS_PER_COUNT_MAX)
+		wait = CALLS_PER_COUNT_MAX;
+	if (!wait || (count > before && count - before >= limit / 16))
+		wait = CALLS_PER_COUNT;
+	atomic_store_explicit(&interval, wait, memory_order_relaxed);
+	atomic_store_explicit(&next, call + wait, memory_order_relaxed);
+	return false;
 }
 
 /* The grown block; NULL if it is not to be copied, and is as it was. */
@@ -379,7 +445,7 @@ void *realloc(void *block, size_t size)
 __attribute__((destructor))
 static void report(void)
 {
-	char text[192];
+	char text[320];
 
 	if (!(read_environment() & REPORT) || !(read_environment() & REALLOC))
 		return;
@@ -389,9 +455,11 @@ static void report(void)
 	}
 	snprintf(text, sizeof(text),
 		 "in process %ld: %" PRIuMAX " calls let a block with a mapping of its own grow, %"
-		 PRIuMAX " of them by copying, %" PRIuMAX " bytes",
+		 PRIuMAX " of them by copying, %" PRIuMAX " bytes; blocks were counted %"
+		 PRIuMAX " times, and were %zu at last",
 		 (long)getpid(), atomic_load(&calls), atomic_load(&copies),
-		 atomic_load(&copied_bytes));
+		 atomic_load(&copied_bytes), atomic_load(&counts),
+		 atomic_load(&last_count));
 	complain("realloc()", text);
 }
 

@@ -154,7 +154,15 @@ void output_line(const struct sample *sample, const struct object_sizes *sizes)
 	       kib(cost.most));
 }
 
-void output_state_line(enum state state, int pid, const struct sample *sample)
+void output_unreadable(const char *begin, uint64_t unreadable)
+{
+	if (unreadable)
+		printf("%s%" PRIu64 " process%s may not be read", begin,
+		       unreadable, unreadable == 1 ? "" : "es");
+}
+
+void output_state_line(enum state state, int pid, const struct sample *sample,
+		       uint64_t unreadable)
 {
 	for (const char *c = state_names[state]; *c; c++)
 		putchar(*c - 'a' + 'A');
@@ -162,6 +170,7 @@ void output_state_line(enum state state, int pid, const struct sample *sample)
 	text_put_line(stdout, sample->command, sample->command_length);
 	printf(" (%d) has %" PRIu64, pid, sample->count.mappings);
 	put_of_limit(stdout, sample->count.mappings, sample->limit);
+	output_unreadable(", ", unreadable);
 	putchar('\n');
 }
 

@@ -36,8 +36,15 @@ struct thresholds {
 enum state output_state(const struct sample *sample,
 			const struct thresholds *thresholds);
 
-/* "WARNING: server (4711) has 60122 of 65530 mappings (91.7 %)" */
-void output_state_line(enum state state, int pid, const struct sample *sample);
+/*
+ * "WARNING: server (4711) has 60122 of 65530 (91.7 %)", and of how many processes that
+ * is not known, if there are such.
+ */
+void output_state_line(enum state state, int pid, const struct sample *sample,
+		       uint64_t unreadable);
+
+/* ", 5 processes may not be read", with what begins it; nothing if there are none. */
+void output_unreadable(const char *begin, uint64_t unreadable);
 
 double output_percent(uint64_t part, uint64_t whole);
 

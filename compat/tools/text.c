@@ -40,9 +40,15 @@ size_t text_decode(const char *bytes, size_t length, uint32_t *character)
 	return size;
 }
 
-static bool is_control(uint32_t character)
+/*
+ * Also the line separators of Unicode, and what changes the direction of text: with
+ * those a name can make what stands beside it look like something else.
+ */
+static bool is_control(uint32_t c)
 {
-	return character < 0x20 || (character >= 0x7f && character < 0xa0);
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c ||
+	       c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2066 && c <= 0x2069);
 }
 
 static void put_utf8(FILE *file, uint32_t c)
@@ -64,7 +70,9 @@ static void put_utf8(FILE *file, uint32_t c)
 	}
 }
 
-void text_put_json(FILE *file, const char *bytes, size_t length)
+/* In quotation marks; control characters by a function. */
+static void put_quoted(FILE *file, const char *bytes, size_t length,
+		       void (*put_control)(FILE *file, uint32_t c))
 {
 	uint32_t c;
 
@@ -74,28 +82,34 @@ void text_put_json(FILE *file, const char *bytes, size_t length)
 		if (c == '"' || c == '\\')
 			fprintf(file, "\\%c", (int)c);
 		else if (is_control(c))
-			fprintf(file, "\\u%04x", (unsigned int)c);
+			put_control(file, c);
 		else
 			put_utf8(file, c);
 	}
 	putc('"', file);
 }
 
+static void put_json_control(FILE *file, uint32_t c)
+{
+	fprintf(file, "\\u%04x", (unsigned int)c);
+}
+
+void text_put_json(FILE *file, const char *bytes, size_t length)
+{
+	put_quoted(file, bytes, length, put_json_control);
+}
+
+static void put_prometheus_control(FILE *file, uint32_t c)
+{
+	if (c == '\n')
+		fputs("\\n", file);
+	else
+		put_utf8(file, TEXT_REPLACEMENT);
+}
+
 void text_put_prometheus(FILE *file, const char *bytes, size_t length)
 {
-	uint32_t c;
-
-	putc('"', file);
-	for (size_t i = 0; i < length;) {
-		i += text_decode(bytes + i, length - i, &c);
-		if (c == '"' || c == '\\')
-			fprintf(file, "\\%c", (int)c);
-		else if (c == '\n')
-			fputs("\\n", file);
-		else
-			put_utf8(file, is_control(c) ? TEXT_REPLACEMENT : c);
-	}
-	putc('"', file);
+	put_quoted(file, bytes, length, put_prometheus_control);
 }
 
 void text_put_xml(FILE *file, const char *bytes, size_t length)

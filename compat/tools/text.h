@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Bytes of unknown origin (names of processes, files and mappings) as text for
- * others.  In each, what is not UTF-8 becomes U+FFFD.
+ * others.  In each, what is not UTF-8 becomes U+FFFD, and so do control characters where
+ * the format cannot escape them, with those that separate lines or change the direction
+ * of text.
  */
 #ifndef MREMAP_COMPAT_TEXT_H
 #define MREMAP_COMPAT_TEXT_H
@@ -28,7 +30,7 @@ void text_put_prometheus(FILE *file, const char *bytes, size_t length);
 /* Character data or an attribute's value for XML 1.0. */
 void text_put_xml(FILE *file, const char *bytes, size_t length);
 
-/* One line for a terminal: control characters become U+FFFD as well. */
+/* One line for a terminal */
 void text_put_line(FILE *file, const char *bytes, size_t length);
 
 #endif

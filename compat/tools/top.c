@@ -45,19 +45,25 @@ static bool is_chosen_by(const char *choice, const struct top_one *one)
 	       !memcmp(choice, sample->command, length);
 }
 
-/* Marks every choice that it meets. */
 static bool is_chosen(char *const *choices, size_t count,
-		      const struct top_one *one, bool *met)
+		      const struct top_one *one)
 {
-	bool chosen = !count && one->pid != getpid();
+	for (size_t i = 0; i < count; i++)
+		if (is_chosen_by(choices[i], one))
+			return true;
+	return !count && one->pid != getpid();
+}
 
-	for (size_t i = 0; i < count; i++) {
-		if (is_chosen_by(choices[i], one)) {
-			met[i] = true;
-			chosen = true;
-		}
-	}
-	return chosen;
+/* What has become of a choice. */
+enum met { NOBODY, WITHOUT_MEMORY, WITH_MEMORY };
+
+/* By this process, which is chosen. */
+static void mark(char *const *choices, size_t count, const struct top_one *one,
+		 enum met *met, enum met now)
+{
+	for (size_t i = 0; i < count; i++)
+		if (met[i] < now && is_chosen_by(choices[i], one))
+			met[i] = now;
 }
 
 /* ---- reading -------------------------------------------------------------- */
@@ -80,7 +86,7 @@ static struct top_one *add(struct top *top)
 
 /* 0 or errno; processes that end, and kernel threads, are no error. */
 static int read_one(struct top *top, int pid, char *const *choices,
-		    size_t count, bool *met)
+		    size_t count, enum met *met)
 {
 	struct top_one *one = add(top);
 	struct process process;
@@ -95,8 +101,13 @@ static int read_one(struct top *top, int pid, char *const *choices,
 	one->sample.only_maps = true;
 	process_read_command(&process, &one->sample);
 	err = ESRCH;
-	if (is_chosen(choices, count, one, met))
+	if (is_chosen(choices, count, one)) {
+		/* Before it is read: it can take another name. */
+		mark(choices, count, one, met, WITHOUT_MEMORY);
 		err = process_sample(&process, &one->sample);
+		if (err != ESRCH)
+			mark(choices, count, one, met, WITH_MEMORY);
+	}
 	process_close(&process);
 	if (!err)
 		top->count++;
@@ -122,7 +133,7 @@ int top_read(struct top *top, char *const *choices, size_t count,
 {
 	const struct dirent *entry;
 	DIR *directory;
-	bool *met;
+	enum met *met;
 	int err = 0;
 
 	*wanted = NULL;
@@ -143,9 +154,9 @@ int top_read(struct top *top, char *const *choices, size_t count,
 	}
 	closedir(directory);
 	for (size_t i = 0; !err && i < count; i++) {
-		if (!met[i]) {
+		if (met[i] != WITH_MEMORY) {
 			*wanted = choices[i];
-			err = ESRCH;
+			err = met[i] == NOBODY ? ESRCH : ENODATA;
 		}
 	}
 	free(met);
@@ -192,10 +203,10 @@ void top_put_table(const struct top *top, size_t most)
 	}
 	if (top->count > most)
 		printf("and %zu more processes\n", top->count - most);
-	if (top->unreadable)
-		printf("%" PRIu64 " process%s may not be read%s\n",
-		       top->unreadable, top->unreadable == 1 ? "" : "es",
-		       geteuid() ? "; run as root" : "");
+	if (top->unreadable) {
+		output_unreadable("", top->unreadable);
+		puts(geteuid() ? "; run as root" : "");
+	}
 	if (limit)
 		printf("limit (vm.max_map_count): %" PRIu64 "\n", limit);
 }

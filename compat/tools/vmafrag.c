@@ -12,6 +12,7 @@
 #include "output.h"
 #include "picture.h"
 #include "process.h"
+#include "text.h"
 #include "top.h"
 
 #include <errno.h>
@@ -58,6 +59,13 @@ static const char help[] =
 "      --help             print this and exit\n"
 "      --version          print the version and exit\n"
 "\n"
+"What does not go together:\n"
+"  --watch with --why, --prometheus, --svg, --warn, --critical, --top\n"
+"  --top with --why, --svg\n"
+"  --prometheus with --why, --json\n"
+"  --svg - with --why, --json, --prometheus\n"
+"  --self-test with any other\n"
+"\n"
 "Separate neighbours have the same protection, name, flags (/proc/PID/smaps) and\n"
 "memory policy.  They may still be separate for another reason than mremap():\n"
 "memory that was first written apart, or different userfaultfds.\n"
@@ -68,7 +76,8 @@ static const char help[] =
 "those of a usual x86-64 kernel: 192, 64 and 104 bytes.\n"
 "\n"
 "Exit status: 0 success, 1 error, 2 wrong usage; with --warn or --critical\n"
-"0 below both, 1 warning, 2 critical, 3 error or wrong usage.\n";
+"0 below both, 1 warning, 2 critical, 3 error or wrong usage, which is printed on\n"
+"standard output as well: UNKNOWN and why, but not with --json or --prometheus.\n";
 
 struct options {
 	char *const *arguments;	/* PIDs and names */
@@ -87,18 +96,33 @@ struct options {
 
 /* Whether there has been one: a status of 1 or 2 can also be that of a process. */
 static bool complained;
+static char complaint[512];	/* the last of them */
+
+__attribute__((format(printf, 1, 0)))
+static void complain(const char *format, va_list arguments)
+{
+	va_list again;
+
+	complained = true;
+	va_copy(again, arguments);
+	vsnprintf(complaint, sizeof(complaint), format, again);
+	va_end(again);
+	/* What has been printed comes first where both go to one place. */
+	fflush(stdout);
+	fputs(NAME ": ", stderr);
+	vfprintf(stderr, format, arguments);
+	putc('\n', stderr);
+}
 
 __attribute__((format(printf, 1, 2)))
 static int usage_error(const char *format, ...)
 {
 	va_list arguments;
 
-	complained = true;
-	fputs(NAME ": ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	complain(format, arguments);
 	va_end(arguments);
-	fputs("\nTry '" NAME " --help' for more information.\n", stderr);
+	fputs("Try '" NAME " --help' for more information.\n", stderr);
 	return EXIT_USAGE;
 }
 
@@ -107,14 +131,9 @@ static int error(const char *format, ...)
 {
 	va_list arguments;
 
-	complained = true;
-	/* What has been printed comes first where both go to one place. */
-	fflush(stdout);
-	fputs(NAME ": ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	complain(format, arguments);
 	va_end(arguments);
-	putc('\n', stderr);
 	return EXIT_ERROR;
 }
 
@@ -125,11 +144,19 @@ static bool only_digits(const char *text)
 
 /* ---- the process --------------------------------------------------------- */
 
+static int no_memory(const char *process)
+{
+	return error("process %s has no memory: it has ended or is a kernel thread",
+		     process);
+}
+
 static int read_error(const struct process *process, int err)
 {
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", process->pid);
 	if (err == ESRCH)
-		return error("process %d has no memory: it has ended or is a kernel thread",
-			     process->pid);
+		return no_memory(pid);
 	if (err != EACCES && err != EPERM)
 		return error("cannot read /proc/%d/maps: %s", process->pid,
 			     strerror(err));
@@ -253,6 +280,15 @@ static int state_status(enum state state)
 	return statuses[state];
 }
 
+static bool has_state;		/* has been printed */
+
+static void put_state(enum state state, int pid, const struct sample *sample,
+		      uint64_t unreadable)
+{
+	output_state_line(state, pid, sample, unreadable);
+	has_state = true;
+}
+
 /* Once, in the format that is wanted; an exit status. */
 static int put_sample(const struct process *process,
 		      const struct options *options,
@@ -270,7 +306,7 @@ static int put_sample(const struct process *process,
 		output_prometheus(&one, 1, sample->limit, sizes);
 	} else if (!options->svg || !is_stdout(options->svg)) {
 		if (options->monitoring)
-			output_state_line(state, process->pid, sample);
+			put_state(state, process->pid, sample, 0);
 		output_table(process->pid, sample, sizes);
 		if (options->why)
 			why_put_table(&sample->why, stdout);
@@ -311,6 +347,8 @@ static int show(const struct options *options)
 
 static int top_error(const struct options *options, int err, const char *wanted)
 {
+	if (err == ENODATA)
+		return no_memory(wanted);
 	if (wanted && only_digits(wanted))
 		return error("there is no process %s", wanted);
 	if (wanted)
@@ -337,8 +375,8 @@ static int put_top(const struct options *options, const struct top *top)
 			return error("%s", strerror(ENOMEM));
 	} else {
 		if (options->monitoring)
-			output_state_line(state, top->all[0].pid,
-					  &top->all[0].sample);
+			put_state(state, top->all[0].pid, &top->all[0].sample,
+				  top->unreadable);
 		top_put_table(top, options->top);
 	}
 	if (state == STATE_UNKNOWN)
@@ -654,6 +692,7 @@ static int parse_options(int argc, char **argv, struct options *options,
 		default:
 			/* getopt has said what is wrong. */
 			complained = true;
+			strcpy(complaint, "wrong usage");
 			fputs("Try '" NAME " --help' for more information.\n",
 			      stderr);
 			return EXIT_USAGE;
@@ -667,20 +706,21 @@ static int parse_options(int argc, char **argv, struct options *options,
 }
 
 /*
- * Whether an option for monitoring is among those that have not been parsed yet:
- * then 2 must not be the status for wrong usage.
+ * The options for monitoring among those that have not been parsed yet, where 2 must
+ * not be the status for wrong usage; and those for another format.
  */
-static bool is_monitoring(int argc, char **argv)
+static void parse_rest(int argc, char **argv, struct options *options)
 {
 	int option;
 
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "", option_names,
 				     NULL)) != -1) {
-		if (option == OPT_WARN || option == OPT_CRITICAL)
-			return true;
+		options->monitoring |= option == OPT_WARN ||
+				       option == OPT_CRITICAL;
+		options->json |= option == OPT_JSON;
+		options->prometheus |= option == OPT_PROMETHEUS;
 	}
-	return false;
 }
 
 int main(int argc, char **argv)
@@ -692,8 +732,8 @@ int main(int argc, char **argv)
 	/* For the messages of getopt. */
 	argv[0] = (char *)NAME;
 	status = parse_options(argc, argv, &options, &done);
-	if (complained && !options.monitoring)
-		options.monitoring = is_monitoring(argc, argv);
+	if (complained)
+		parse_rest(argc, argv, &options);
 	if (!complained && !done) {
 		if (options.self_test)
 			status = self_test();
@@ -704,5 +744,15 @@ int main(int argc, char **argv)
 	}
 	if ((fflush(stdout) || ferror(stdout)) && !complained)
 		status = error("cannot write: %s", strerror(errno));
-	return complained && options.monitoring ? EXIT_UNKNOWN : status;
+	if (!complained || !options.monitoring)
+		return status;
+	/* What a monitoring system shows of a plugin is its standard output. */
+	if (!has_state && !options.json && !options.prometheus &&
+	    !(options.svg && is_stdout(options.svg))) {
+		fputs("UNKNOWN: ", stdout);
+		text_put_line(stdout, complaint, strlen(complaint));
+		putchar('\n');
+		fflush(stdout);
+	}
+	return EXIT_UNKNOWN;
 }

@@ -5,22 +5,13 @@
  */
 
 #define _GNU_SOURCE
+#include "check.h"
 #include "internal.h"
 
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-
-#define CHECK(what) do { \
-	if (!(what)) { \
-		printf("line %d: %s (%s)\n", __LINE__, #what, strerror(errno)); \
-		exit(1); \
-	} \
-} while (0)
 
 static __thread int mine;
 

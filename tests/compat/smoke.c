@@ -6,21 +6,18 @@
  */
 
 #define _GNU_SOURCE
+#include "check.h"
 #include <mremap_compat.h>
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define CHECK(what) do { \
-	if (!(what)) { \
-		printf("line %d: %s (%s)\n", __LINE__, #what, strerror(errno)); \
-		exit(1); \
-	} \
-} while (0)
 
 static size_t page;
 static struct mremap_compat_handle *handle;
@@ -34,7 +31,7 @@ static char *map(size_t pages, int prot)
 	return p;
 }
 
-static void number(char *p, size_t pages)
+static void fill(char *p, size_t pages)
 {
 	for (size_t i = 0; i < pages; i++)
 		memcpy(p + i * page, &i, sizeof(i));
@@ -52,7 +49,7 @@ static void move(unsigned int method, size_t pages)
 	char *p = map(pages, PROT_READ | PROT_WRITE);
 	char *to = map(pages, PROT_NONE);
 
-	number(p, pages);
+	fill(p, pages);
 	errno = 0;
 	p = mremap_compat_ext_with(handle, p, pages * page, pages * page,
 				   MREMAP_MAYMOVE | MREMAP_FIXED |
@@ -96,6 +93,54 @@ static void try_handle(void)
 	handle = NULL;
 }
 
+/*
+ * One whose thread a filter ends: when it begins, or in a move. Neither waits for it
+ * for ever.
+ */
+static void try_ended_handle(long number, bool opens)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+	int status;
+	pid_t pid;
+
+	/* Valgrind, for one, does not survive the end of such a thread. */
+	if (mremap_compat_probe(MREMAP_COMPAT_COPY) != MREMAP_COMPAT_SUPPORTED)
+		return;
+	fflush(stdout);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		char *p = map(2, PROT_READ | PROT_WRITE), *to = map(2, PROT_NONE);
+
+		handle = mremap_compat_open();
+		/* An emulator of the C library's calls has neither. */
+		if (!handle || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+		    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+			_exit(0);
+		mremap_compat_close(handle);
+		handle = mremap_compat_open();
+		CHECK(opens ? handle != NULL : !handle && errno == EPERM);
+		fill(p, 2);
+		p = mremap_compat_ext_with(handle, p, 2 * page, 2 * page,
+					   MREMAP_MAYMOVE | MREMAP_FIXED |
+					   MREMAP_RELOCATE_ANON, to,
+					   MREMAP_COMPAT_ALL_METHODS, NULL);
+		CHECK(p == to);
+		check(p, 2);
+		mremap_compat_close(handle);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK(!status);
+}
+
 static void grow(unsigned int methods)
 {
 	char *p = NULL;
@@ -108,7 +153,7 @@ static void grow(unsigned int methods)
 		if (size)
 			check(p, size / page);
 		size = next / page * page;
-		number(p, size / page);
+		fill(p, size / page);
 	}
 	CHECK(!mremap_compat_realloc(p, size, 0));
 }
@@ -130,7 +175,7 @@ int main(void)
 			move(m, pages);
 
 	p = map(3, PROT_READ | PROT_WRITE);
-	number(p, 2);
+	fill(p, 2);
 	CHECK(mprotect(p + 2 * page, page, PROT_READ) == 0);
 	p = mremap_compat(p, 2 * page, 4 * page,
 			  MREMAP_MAYMOVE | MREMAP_RELOCATE_ANON);
@@ -142,6 +187,9 @@ int main(void)
 	grow(MREMAP_COMPAT_KEEP_PAGES);
 	grow(MREMAP_COMPAT_ALL_METHODS);
 	try_handle();
+	try_ended_handle(SYS_gettid, false);
+	try_ended_handle(SYS_close_range, false);
+	try_ended_handle(SYS_msync, true);
 	puts("good");
 	return 0;
 }

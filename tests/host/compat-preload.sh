@@ -141,7 +141,10 @@ for value in 1 all RELOCATE 'relocate ' relocated ',' 'relocate,' ',relocate' re
 	capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD="$value" ./merge
 	tap_is "$status $out$err" $'0 2\n'"$ignored"$'\n' "off with MREMAP_COMPAT_PRELOAD=$value, which is reported once"
 done
-capture env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=nonsense ./merge 2>&-
+# closed COMMAND...: without standard error
+# shellcheck disable=SC2317 # through capture
+closed() { "$@" 2>&-; }
+capture closed env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=nonsense ./merge
 tap_is "$status $out" $'0 2\n' 'nor does it matter where there is nobody to report it to'
 relocating=(env LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=relocate)
 capture "${relocating[@]}" ./merge
@@ -495,13 +498,14 @@ tap_is "$(cut -d: -f2 raw.txt | cut -d' ' -f2 | sort -u | tr '\n' ' ')" 'failed 
 copying=(env LD_PRELOAD="$preload" "MREMAP_COMPAT_PRELOAD=realloc,report")
 # counts TEXT: calls, copies and bytes of the report
 counts() {
-	sed -n 's/.*realloc() in process [0-9]*: \([0-9]*\) calls .* grow, \([0-9]*\) of them by copying, \([0-9]*\) bytes$/\1 \2 \3/p' <<<"$1"
+	sed -n 's/.*realloc() in process [0-9]*: \([0-9]*\) calls .* grow, \([0-9]*\) of them by copying, \([0-9]*\) bytes; .*/\1 \2 \3/p' <<<"$1"
 }
 
 # blocks WHAT: blocks of 6,000 bytes, each with a mapping of its own, that grow.
 cat >blocks.c <<'EOF2'
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -547,6 +551,13 @@ static void *grown(void *p, size_t old, size_t size, unsigned char byte)
 		fail("growing");
 	check(p, old < size ? old : size, byte);
 	return p;
+}
+
+/* Blocks that grow, one after the other. */
+static void churn(long times)
+{
+	while (times--)
+		free(grown(filled(malloc(6000), 6000, 5), 6000, 9000, 5));
 }
 
 /* A random walk over sizes. */
@@ -629,6 +640,23 @@ int main(int argc, char **argv)
 	/* What is left of the heap goes first. */
 	for (char *p = NULL; first > 4096 && (uintptr_t)p % 4096 != 16;)
 		p = malloc(first);
+	if (!strcmp(what, "churn") || !strcmp(what, "late")) {
+		churn(40000);
+		for (int i = 0; !strcmp(what, "late") && i < BLOCKS; i++)
+			blocks[i] = filled(malloc(6000), 6000, 1);
+		if (blocks[0])
+			churn(17000);
+		puts("right");
+		return 0;
+	}
+	if (!strcmp(what, "reopened")) {
+		/* What is opened next is no standard error. */
+		close(STDERR_FILENO);
+		if (open(argv[4], O_RDWR | O_CREAT, 0600) != STDERR_FILENO)
+			return 2;
+		puts("right");
+		return 0;
+	}
 	for (int i = 0; i < BLOCKS; i++) {
 		if (!strcmp(what, "aligned"))
 			blocks[i] = memalign(4096, first);
@@ -699,6 +727,37 @@ copies '0 0 0' 'realloc(): aligned blocks are left alone' MREMAP_COMPAT_PRELOAD_
 copies '0 0 0' 'realloc(): whatever the alignment' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks 'aligned 64'
 copies "301 300 $((300 * six))" 'realloc(): reallocarray()' MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks reallocarray
 copies '2 0 0' 'realloc(): without room for a copy' MREMAP_COMPAT_PRELOAD_COUNT=0 MREMAP_COMPAT_PRELOAD_MAX=999999999 ./blocks memory
+
+# Counting is dear, so it is not done often where it would find the same; but a process
+# that has many blocks later is noticed.
+counted() { sed -n 's/.* blocks were counted \([0-9]*\) times, and were \([0-9]*\) at last$/\1 \2/p' <<<"$1"; }
+define() { sed -n "s/^#define $1 //p" "$src/preload/preload.c"; }
+capture "${copying[@]}" MREMAP_COMPAT_PRELOAD_COUNT=200 ./blocks churn
+wanted=0 call=0 every=$(define CALLS_PER_COUNT) most=$(define CALLS_PER_COUNT_MAX)
+while ((call < 40000)); do
+	((++wanted, call += every, every = every * 2 < most ? every * 2 : most))
+done
+tap_is "$status,$out,$(counts "$err")" $'0,right\n,40000 0 0' 'realloc(): few blocks, many calls'
+tap_like "$(counted "$err")" "^$wanted [0-9]$" "realloc(): counted $wanted times"
+capture "${copying[@]}" MREMAP_COMPAT_PRELOAD_COUNT=200 ./blocks late
+read -r _ copied _ <<<"$(counts "$err")"
+tap_is "$status,$out" $'0,right\n' 'realloc(): many blocks late'
+tap_true "realloc(): ${copied:-0} copies, $most calls later or sooner" test "${copied:-0}" -ge $((17000 - most))
+tap_like "$(counted "$err")" '^[0-9]+ 30[0-9]$' 'realloc(): and the count is told'
+page=$(tr '\n' ' ' <"$top/man/relocate-anon.7")
+for name in DEFAULT_COUNT CALLS_PER_COUNT CALLS_PER_COUNT_MAX; do
+	number=$(define $name)
+	((number < 1000)) || number=${number%???},${number: -3}
+	tap_like "$page" "(is|one call in|one in) ${number}[, .]" "relocate-anon(7) has $name"
+done
+
+# The report goes to what was standard error, and to nothing else.
+printf 'data\n' >db
+capture "${copying[@]}" ./blocks reopened 1 1 db
+tap_is "$status,$out,$err,$(<db)" $'0,right\n,,data' 'report: not to a file that is opened as descriptor 2'
+capture closed "${copying[@]}" MREMAP_COMPAT_PRELOAD_COUNT=x ./blocks reopened 1 1 db
+tap_is "$(<db)" data 'report: nor if there was none before'
+
 for what in threads fork; do
 	capture "${copying[@]}" MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks $what
 	tap_is "$status,$out" $'0,right\n' "realloc(): $what"
@@ -743,6 +802,20 @@ for only in '' -DONLY_MALLOC; do
 	tap_is "$status,$out,$err" $'0,right\n,libmremap_compat_preload.so: realloc() is not that of glibc, and was left alone\n' \
 		"realloc(): of another allocator $only"
 done
+
+# glibc's own for debugging, which has an old version of each function only
+debug=libc_malloc_debug.so.0
+if [[ $(LD_PRELOAD=$debug /bin/true 2>&1) == '' ]]; then
+	for list in "$preload $debug" "$debug $preload"; do
+		for words in '' realloc,report; do
+			capture env LD_PRELOAD="$list" MALLOC_CHECK_=3 MREMAP_COMPAT_PRELOAD=$words MREMAP_COMPAT_PRELOAD_COUNT=0 ./blocks
+			tap_is "$status,$out,$err" $'0,right\n,'"${words:+libmremap_compat_preload.so: realloc() is not that of glibc, and was left alone$'\n'}" \
+				"realloc(): $debug, ${list##*/} last, '$words'"
+		done
+	done
+else
+	skip "realloc(): $debug" 'there is none'
+fi
 
 # Before main(): constructors before and after the library's own, and the resolver of
 # an IFUNC, which can run before the library has been relocated.

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 
 #define RW (PROT_READ | PROT_WRITE)
 #define UFFD_MOVE MREMAP_COMPAT_UFFD_MOVE
@@ -70,10 +71,15 @@ static struct {
 #define PAGEMAP_SCAN _IOC(_IOC_READ | _IOC_WRITE, 'f', 16, 96)
 static struct {
 	bool unknown;		/* PAGEMAP_SCAN */
+	size_t most;		/* that a call reads, at most; 0: all */
 	int reads, moves;
 	uint64_t moved;		/* bytes that UFFDIO_MOVE was to look at */
 	uint64_t longest;	/* in one call */
 } walking;
+
+/* As of a filter that came later */
+#define UFFDIO_UNREGISTER _IOC(_IOC_READ, 0xAA, 1, 16)
+static bool refuse_unregister;
 
 long __real_syscall(long number, ...);
 void *__real_mmap(void *, size_t, int, int, int, off_t);
@@ -168,6 +174,10 @@ static long wrap_ioctl(long fd, unsigned long request, void *arg)
 			move->move = -failing.err;
 		return -1;
 	}
+	if (request == UFFDIO_UNREGISTER && refuse_unregister) {
+		errno = ENOMEM;
+		return -1;
+	}
 	if (request == PAGEMAP_SCAN && walking.unknown) {
 		errno = ENOTTY;
 		return -1;
@@ -246,6 +256,7 @@ long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
 	unsigned long a[5];
+	struct iovec part;
 	va_list ap;
 
 	va_start(ap, number);
@@ -273,6 +284,12 @@ long __wrap_syscall(long number, ...)
 		walking.reads++;
 		if (fails(READ))
 			return -1;
+		/* One element, as the library makes it. */
+		part = *(struct iovec *)a[1];
+		if (walking.most && part.iov_len > walking.most) {
+			part.iov_len = walking.most;
+			a[1] = (unsigned long)&part;
+		}
 		break;
 	case SYS_rt_sigprocmask:
 		/* Giving the old ones back does not fail. */
@@ -681,6 +698,78 @@ START_TEST(holes_left_out)
 }
 END_TEST
 
+/* No call of read() and its like transfers 2 GiB, whatever it is asked for. */
+START_TEST(copied_in_parts)
+{
+	enum { n = 50 };
+	char *p = filled(n, 'a'), *area = map(n, PROT_NONE);
+
+	if (mremap_compat_probe(COPY) != MREMAP_COMPAT_SUPPORTED)
+		return;
+	for (int i = 0; i < n; i++)
+		p[(size_t)i * page] = (char)i;
+	/* Not less than what is read of pagemap at once */
+	walking.most = (size_t)_i * page;
+	ck_assert_ptr_eq(mremap_compat_ext(p, n * page, n * page, FIXED | ANON,
+					   area, COPY, &report), area);
+	walking.most = 0;
+	for (int i = 0; i < n; i++) {
+		ck_assert_int_eq(area[(size_t)i * page], i);
+		ck_assert_int_eq(area[(size_t)(i + 1) * page - 1], 'a');
+	}
+}
+END_TEST
+
+/* Whether it answers a read. A fault would wait for whoever has its userfaultfd. */
+static bool can_be_read(const char *p)
+{
+	const int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	char byte;
+	bool can;
+
+	ck_assert_int_ge(fd, 0);
+	can = pread(fd, &byte, 1, (off_t)(uintptr_t)p) == 1;
+	close(fd);
+	return can;
+}
+
+/*
+ * A registration that does not end with UFFDIO_UNREGISTER ends with the descriptor, that
+ * of a handle, too, which opens another for its next move.
+ */
+START_TEST(stays_registered)
+{
+	const bool back = _i / 2;
+	struct mremap_compat_handle *handle = NULL;
+	char *result;
+
+	if (!has_uffd())
+		return;
+	if (_i % 2) {
+		handle = mremap_compat_open();
+		ck_assert_ptr_nonnull(handle);
+	}
+	for (int k = 0; k < 3; k++) {
+		make(k % 2);
+		refuse_unregister = k < 2;
+		if (back)
+			stop(pages / 2, EFAULT, 1000, pages, 0);
+		failing.nth = 0;
+		result = mremap_compat_ext_with(handle, old + page, pages * page,
+						pages * page, FIXED | ANON, to,
+						UFFD_MOVE, &report);
+		refuse_unregister = false;
+		stopping.on = false;
+		ck_assert_ptr_eq(result, back ? MAP_FAILED : to);
+		/* The page of the hole first: it is not there. */
+		ck_assert(can_be_read(back ? old + 5 * page : to + 4 * page));
+		/* While it was registered it did not merge where it went back to. */
+		check(result, !back);
+	}
+	mremap_compat_close(handle);
+}
+END_TEST
+
 /* A handle has its userfaultfd, and opens and closes none for a call. */
 START_TEST(handle_keeps_one)
 {
@@ -810,6 +899,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(calls, place_taken, 0, 2);
 	tcase_add_test(calls, neighbour_comes);
 	tcase_add_loop_test(calls, holes_left_out, 0, 4);
+	tcase_add_loop_test(calls, copied_in_parts, 1, 5);
+	tcase_add_loop_test(calls, stays_registered, 0, 4);
 	tcase_add_test(calls, handle_keeps_one);
 	tcase_add_loop_test(calls, realloc_fails, 0, 2 * CALLS);
 	suite_add_tcase(s, calls);

@@ -1901,6 +1901,62 @@ START_TEST(handle_after_vfork)
 END_TEST
 #endif
 
+#ifdef NO_SANITIZER
+/*
+ * Two processes of one memory that both have the number 1, each in a namespace of its
+ * own: a handle is for the one only whose thread it has.
+ */
+static int in_inner_namespace(void *arg)
+{
+	const int i = *(int *)arg;
+
+	if (getpid() != 1)
+		_exit(2);
+	_exit(moves_with_handle(i, 3) != supported(methods[i]));
+}
+
+static int in_outer_namespace(void *arg)
+{
+	const int i = *(int *)arg;
+	char *stack = map(64, RW);
+	int status;
+	pid_t pid;
+
+	mremap_compat_close(handle);
+	handle = mremap_compat_open();
+	if (!handle || getpid() != 1)
+		_exit(3);
+	for (int k = 0; k < 3; k++) {
+		pid = clone(in_inner_namespace, stack + 64 * page, CLONE_VM |
+			    CLONE_VFORK | CLONE_NEWPID | SIGCHLD, arg);
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+			_exit(4);
+		if (moves_with_handle(i, 3) != supported(methods[i]))
+			_exit(5);
+	}
+	mremap_compat_close(handle);
+	_exit(0);
+}
+
+START_TEST(handle_in_namespaces)
+{
+	char *stack = map(64, RW);
+	int status;
+	pid_t pid;
+
+	/* By who is not root in one where he is. */
+	pid = clone(in_outer_namespace, stack + 64 * page, CLONE_NEWPID | SIGCHLD |
+		    (geteuid() ? CLONE_NEWUSER : 0), &_i);
+	if (pid < 0 && (errno == EPERM || errno == ENOSPC || errno == EINVAL))
+		return;
+	ck_assert_int_ge(pid, 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	mremap_compat_close(handle);
+}
+END_TEST
+#endif
+
 static void *use_handle(void *arg)
 {
 	const int i = *(int *)arg;
@@ -2039,6 +2095,23 @@ START_TEST(handle_not_to_be_had)
 END_TEST
 
 #ifdef NO_SANITIZER
+/* By which method a region grows that has something behind it. */
+static unsigned int grow_hemmed_in(struct mremap_compat_handle *with, size_t n,
+				   unsigned int allowed)
+{
+	char *region = map(n + 2, PROT_READ), *moved;
+
+	ck_assert_int_eq(mprotect(region, n * page, RW), 0);
+	memset(region, 'a', n * page);
+	moved = mremap_compat_realloc_with(with, region, n * page, (n + 1) * page,
+					   allowed, &report);
+	ck_assert_ptr_nonnull(moved);
+	check_filled(moved, n, 'a');
+	munmap(moved, (n + 1) * page);
+	munmap(region, (n + 2) * page);
+	return report.method;
+}
+
 /*
  * With so many mappings it takes long to close a userfaultfd. mremap_compat_realloc_with()
  * copies then, if it may, but not with a handle, which has one open; mremap_compat_ext()
@@ -2050,7 +2123,8 @@ START_TEST(many_mappings)
 	const unsigned int both = MREMAP_COMPAT_UFFD_MOVE | MREMAP_COMPAT_COPY;
 	char *area = map(many, PROT_NONE), *p = filled(4, 'a');
 	char *to = map(4, PROT_NONE);
-	int moves = 0, copies = 0;
+	int moves = 0, copies = 0, status;
+	pid_t pid;
 
 	if (!supported(MREMAP_COMPAT_UFFD_MOVE))
 		return;
@@ -2067,19 +2141,10 @@ START_TEST(many_mappings)
 		to = from;
 	}
 	for (int k = 0; k < 40; k++) {
-		/* What is behind it is in the way. */
-		char *region = map(66, PROT_READ), *moved;
+		const unsigned int method = grow_hemmed_in(NULL, 64, both);
 
-		ck_assert_int_eq(mprotect(region, 64 * page, PROT_READ | PROT_WRITE), 0);
-		memset(region, 'a', 64 * page);
-		moved = mremap_compat_realloc_with(NULL, region, 64 * page, 65 * page,
-						   both, &report);
-		ck_assert_ptr_nonnull(moved);
-		check_filled(moved, 64, 'a');
-		moves += report.method == MREMAP_COMPAT_UFFD_MOVE;
-		copies += report.method == MREMAP_COMPAT_COPY;
-		munmap(moved, 65 * page);
-		munmap(region, 66 * page);
+		moves += method == MREMAP_COMPAT_UFFD_MOVE;
+		copies += method == MREMAP_COMPAT_COPY;
 	}
 	/* It is known by now what closing takes. */
 	ck_assert_int_eq(moves + copies, 40);
@@ -2094,7 +2159,52 @@ START_TEST(many_mappings)
 		to = from;
 	}
 	check_filled(p, 4, 'a');
+	/* But not a child, which has none. */
+	copies = 0;
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		for (int k = 0; k < 40; k++)
+			copies += grow_hemmed_in(handle, 64, both) ==
+				  MREMAP_COMPAT_COPY;
+		_exit(copies);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_ge(WEXITSTATUS(status), 20);
 	mremap_compat_close(handle);
+}
+END_TEST
+
+/*
+ * What closing took is set against what was moved. Regions of which little exists do not
+ * make it so dear that larger ones are copied.
+ */
+START_TEST(sparse_regions)
+{
+	const size_t sparse = ((size_t)1 << 40) / page;
+	const unsigned int both = MREMAP_COMPAT_UFFD_MOVE | MREMAP_COMPAT_COPY;
+
+	if (!supported(MREMAP_COMPAT_UFFD_MOVE))
+		return;
+	for (int k = 0; k < 12; k++) {
+		char *p = mmap(NULL, (sparse + 1) * page, RW, MAP_PRIVATE |
+			       MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		char *q;
+
+		if (p == MAP_FAILED)
+			return;		/* vm.overcommit_memory=2 */
+		ck_assert_int_eq(mprotect(p + sparse * page, page, PROT_NONE), 0);
+		p[0] = 's';
+		q = mremap_compat_realloc_with(NULL, p, sparse * page,
+					       (sparse + 1) * page,
+					       MREMAP_COMPAT_UFFD_MOVE, NULL);
+		ck_assert_ptr_nonnull(q);
+		ck_assert_int_eq(q[0], 's');
+		munmap(q, (sparse + 1) * page);
+		munmap(p + sparse * page, page);
+	}
+	ck_assert_uint_eq(grow_hemmed_in(NULL, 1000, both), MREMAP_COMPAT_UFFD_MOVE);
 }
 END_TEST
 #endif
@@ -2311,6 +2421,44 @@ START_TEST(realloc_not_by_copy)
 }
 END_TEST
 
+/*
+ * What is not private or not writable is so after having been copied to new memory, as
+ * documented; larger regions are looked at, and refused.
+ */
+START_TEST(realloc_other_memory)
+{
+	const int flags = _i % 2 ? MAP_PRIVATE : MAP_SHARED;
+	const size_t sizes[] = { 8, HUGE / page };
+
+	for (size_t k = 0; k < 2; k++) {
+		const size_t n = sizes[k];
+		char *p = mmap(NULL, (n + 1) * page, RW, flags | MAP_ANONYMOUS, -1, 0);
+		char *twin, *q;
+
+		ck_assert_ptr_ne(p, MAP_FAILED);
+		memset(p, 'a', n * page);
+		ck_assert_int_eq(mprotect(p + n * page, page, PROT_NONE), 0);
+		twin = flags == MAP_SHARED ?
+		       mremap(p, 0, n * page, MREMAP_MAYMOVE) : NULL;
+		ck_assert_ptr_ne(twin, MAP_FAILED);
+		if (!twin)
+			ck_assert_int_eq(mprotect(p, n * page, PROT_READ), 0);
+		q = REALLOC(p, n, n + 1, MREMAP_COMPAT_COPY);
+		if (n < HUGE / page) {
+			ck_assert_ptr_nonnull(q);
+			check_filled(q, n, 'a');
+			memset(q, 'b', n * page);
+			if (twin)
+				check_filled(twin, n, 'a');
+		} else {
+			ck_assert_ptr_null(q);
+			ck_assert_int_eq(errno, EFAULT);
+			check_filled(p, n, 'a');
+		}
+	}
+}
+END_TEST
+
 START_TEST(realloc_with_errors)
 {
 	char *p = REALLOC(NULL, 0, 2, ALL);
@@ -2388,6 +2536,8 @@ static TCase *handle_case(void)
 	tcase_add_test(h, handle_not_to_be_had);
 #ifdef NO_SANITIZER
 	tcase_add_test(h, many_mappings);
+	tcase_add_test(h, sparse_regions);
+	tcase_add_loop_test(h, handle_in_namespaces, UFFD_MOVE, PLAIN);
 #endif
 	return h;
 }
@@ -2503,6 +2653,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(again, realloc_cheapest, 0, 2);
 	tcase_add_test(again, realloc_by_copy);
 	tcase_add_test(again, realloc_not_by_copy);
+	tcase_add_loop_test(again, realloc_other_memory, 0, 2);
 	tcase_add_test(again, realloc_with_errors);
 	tcase_add_loop_test(again, realloc_keeps_one_mapping, 0, 2);
 	suite_add_tcase(s, again);

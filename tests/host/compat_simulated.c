@@ -332,6 +332,39 @@ START_TEST(helpful_call_refused)
 }
 END_TEST
 
+/*
+ * A handle's caller that may not ask whether the thread is there does not take it for
+ * gone, and its memory for its own again, while that is at work.
+ */
+START_TEST(helpful_call_refused_later)
+{
+	/* Nor can there be another thread. */
+	static const long calls[] = { SYS_tgkill, SYS_sched_yield, SYS_clone };
+	enum { handles = 8, n = 512 };
+	struct mremap_compat_handle *handle[handles];
+	struct mremap_compat_report report;
+
+	if (!has_both())
+		return;
+	for (int i = 0; i < handles; i++) {
+		handle[i] = mremap_compat_open();
+		ck_assert_ptr_nonnull(handle[i]);
+	}
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+		filter_call(calls[i], SECCOMP_RET_ERRNO | EPERM);
+	for (int i = 0; i < handles; i++) {
+		char *p = filled(n, 'a'), *to = map(n, PROT_NONE);
+
+		ck_assert_ptr_eq(mremap_compat_ext_with(handle[i], p, n * page,
+							n * page, FIXED | ANON,
+							to, MREMAP_COMPAT_UFFD_MOVE,
+							&report), to);
+		ck_assert_int_eq(report.reason[1], MREMAP_COMPAT_USED);
+		check_filled(to, n, 'a');
+	}
+}
+END_TEST
+
 /* ThreadSanitizer has a thread, makes calls and holds locks of its own. */
 #ifndef __SANITIZE_THREAD__
 /*
@@ -466,6 +499,118 @@ START_TEST(thread_killed_in_the_midst)
 	mremap_compat_close(handle);
 }
 END_TEST
+
+/*
+ * A filter that came later ends the thread for one call, or refuses it, anywhere in a
+ * move of several runs of pages, of which one page is shared with a child: nothing is
+ * lost, and whoever touches a hole does not wait for an answer.
+ */
+static const struct {
+	long number;
+	int argument;		/* that has this value; -1: with any */
+	uint32_t value;
+} hit[] = {
+	{ SYS_ioctl, 1, 0xc028aa05 },	/* UFFDIO_MOVE */
+	{ SYS_ioctl, 1, 0xc020aa00 },	/* UFFDIO_REGISTER */
+	{ SYS_ioctl, 1, 0x8010aa01 },	/* UFFDIO_UNREGISTER */
+	{ SYS_ioctl, 1, 0xc018aa3f },	/* UFFDIO_API */
+	{ SYS_ioctl, 1, 0xc0606610 },	/* PAGEMAP_SCAN */
+	{ SYS_ioctl, 1, 0xc0686611 },	/* PROCMAP_QUERY */
+	{ SYS_madvise, 2, 23 },		/* MADV_POPULATE_WRITE, of the shared page */
+	{ SYS_preadv, -1, 0 },
+	{ SYS_openat, -1, 0 },
+	{ SYS_msync, -1, 0 },
+	{ SYS_mprotect, -1, 0 },
+	{ SYS_sched_yield, -1, 0 },
+	{ SYS_clock_gettime, -1, 0 },
+	{ SYS_close, -1, 0 },
+	{ SYS_userfaultfd, -1, 0 },
+};
+#define HIT ((int)(sizeof(hit) / sizeof(hit[0])))
+#define HIT_WAYS 6	/* killed or refused; UFFD_MOVE, the same by a handle, COPY */
+
+/* For all threads that there are */
+static void install_for_all(struct sock_filter *code, unsigned short length)
+{
+	struct sock_fprog program = { length, code };
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+				 SECCOMP_FILTER_FLAG_TSYNC, &program), 0);
+}
+
+START_TEST(hit_on_the_way)
+{
+	const int h = _i / HIT_WAYS, way = _i % HIT_WAYS / 2;
+	const uint32_t low = __BYTE_ORDER == __LITTLE_ENDIAN ? 0 : 4;
+	const uint32_t where = (uint32_t)offsetof(struct seccomp_data, args) + low;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)hit[h].number, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, hit[h].argument < 0 ? 0 :
+			 where + 8 * (uint32_t)hit[h].argument),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, hit[h].argument < 0 ?
+			 (uint32_t)hit[h].number : hit[h].value, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, _i % 2 ? SECCOMP_RET_ERRNO | ENOMEM :
+			 SECCOMP_RET_KILL_THREAD),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	/* More than a page table, so that the holes are looked for; runs of 8 */
+	enum { n = 1200, run = 8, step = 40, shared = n / 2 + 4 };
+	const unsigned int method = way == 2 ? MREMAP_COMPAT_COPY :
+					       MREMAP_COMPAT_UFFD_MOVE;
+	struct mremap_compat_handle *handle = NULL;
+	char *p, *result, *now;
+	int ends[2], lost = 0;
+	pid_t child;
+
+	if (!has_both())
+		return;
+	p = map(n + 1, PROT_READ | PROT_WRITE);
+	ck_assert_int_eq(mprotect(p + n * page, page, PROT_NONE), 0);
+	madvise(p, n * page, MADV_NOHUGEPAGE);
+	if (way == 1) {
+		handle = mremap_compat_open();
+		ck_assert_ptr_nonnull(handle);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (i % step < run)
+			p[i * page] = (char)(i % 100 + 1);
+	/* It has its copy for as long as we live. */
+	ck_assert_int_eq(pipe(ends), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child) {
+		char byte;
+
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) != 0);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (i % step < run && i != shared)
+			p[i * page + 1] = 'b';
+	install_for_all(code, sizeof(code) / sizeof(code[0]));
+	result = mremap_compat_ext_with(handle, p, n * page, (n + 2) * page,
+					MAY | ANON, NULL,
+					method | MREMAP_COMPAT_PLAIN, NULL);
+	now = result == MAP_FAILED ? p : result;
+	for (size_t i = 0; i < n; i++) {
+		lost += now[i * page] !=
+			(i % step < run ? (char)(i % 100 + 1) : 0);
+		now[i * page + 2] = 'c';
+	}
+	/* libcheck and what counts coverage make such calls, too. */
+	_exit(lost ? 1 : 0);
+}
+END_TEST
+
+#ifdef NO_SANITIZER
+# define HANDLE_REFUSED 9
+#else
+# define HANDLE_REFUSED 8
+#endif
+
 /* A handle whose thread cannot have what it is for is none. */
 START_TEST(handle_refused)
 {
@@ -473,11 +618,17 @@ START_TEST(handle_refused)
 		long number;
 		uint32_t action;
 		int err;
-	} refused[] = {
+	} refused[HANDLE_REFUSED] = {
 		{ SYS_close_range, SECCOMP_RET_ERRNO | EPERM, EPERM },
 		{ SYS_close_range, SECCOMP_RET_ERRNO | ENOSYS, ENOSYS },
 		{ SYS_close_range, SECCOMP_RET_ERRNO | EINVAL, ENOSYS },
 		{ SYS_close_range, SECCOMP_RET_KILL_THREAD, EPERM },
+		/* Before and after it has begun */
+		{ SYS_set_robust_list, SECCOMP_RET_KILL_THREAD, EPERM },
+#ifdef NO_SANITIZER	/* which asks in the thread that creates it */
+		{ SYS_gettid, SECCOMP_RET_KILL_THREAD, EPERM },
+#endif
+		{ SYS_prctl, SECCOMP_RET_KILL_THREAD, EPERM },
 		{ SYS_madvise, SECCOMP_RET_ERRNO | EINVAL, ENOSYS },
 		{ SYS_userfaultfd, SECCOMP_RET_ERRNO | EPERM, 0 },
 	};
@@ -832,12 +983,14 @@ static Suite *suite(void)
 	tcase_add_loop_test(others, needed_call_refused, 0, NEEDED);
 	tcase_add_loop_test(others, needed_call_refused_later, 0, NEEDED);
 	tcase_add_test(others, helpful_call_refused);
+	tcase_add_test(others, helpful_call_refused_later);
 #ifndef __SANITIZE_THREAD__
 	tcase_add_test(others, thread_has_gone);
 	tcase_add_loop_exit_test(others, thread_killed, 0, 0, DEADLY);
-	tcase_add_loop_test(others, handle_refused, 0, 6);
+	tcase_add_loop_test(others, handle_refused, 0, HANDLE_REFUSED);
 	tcase_add_loop_exit_test(others, thread_killed_later, 0, 0, DEADLY);
 	tcase_add_loop_test(others, thread_killed_in_the_midst, 0, 10);
+	tcase_add_loop_exit_test(others, hit_on_the_way, 0, 0, HIT_WAYS * HIT);
 #endif
 	tcase_add_test(others, ioctl_refused);
 	tcase_add_test(others, no_dontunmap);

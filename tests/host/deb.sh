@@ -117,6 +117,8 @@ capture "$root/usr/bin/relocate-doctor"
 tap_like "$status $out" '^[012] .*Methods' 'relocate-doctor runs'
 tap_run 'vmafrag runs' "$root/usr/bin/vmafrag" --help
 preload=$root/usr/lib/$multiarch/relocate-anon/libmremap_compat_preload.so
+tap_like "$(zcat "$root/usr/share/man/man7/relocate-anon.7.gz" | sed 's/\\//g')" \
+	"LD_PRELOAD=${preload#"$root"}" 'relocate-anon(7) says where it is'
 capture env -u LD_LIBRARY_PATH LD_PRELOAD="$preload" MREMAP_COMPAT_PRELOAD=relocate "$tmp/static"
 tap_is "$status $err" '0 ' 'a program runs with the library for LD_PRELOAD'
 if command -v man >/dev/null; then

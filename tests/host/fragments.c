@@ -516,6 +516,22 @@ static const struct quoted {
 	  "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd[m" },
 	{ "\x7f\xc2\x85", "\"\\u007f\\u0085\"", "\xef\xbf\xbd\xef\xbf\xbd",
 	  "\xef\xbf\xbd\xef\xbf\xbd" },
+	/* what changes the direction of text or ends a line, and what is beside those */
+	{ "\xd8\x9c", "\"\\u061c\"", "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ "\xe2\x80\x8e", "\"\\u200e\"", "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ "\xe2\x80\x8f", "\"\\u200f\"", "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ "\xe2\x80\xa8", "\"\\u2028\"", "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ "\xe2\x80\xae", "\"\\u202e\"", "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ "\xe2\x81\xa6", "\"\\u2066\"", "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ "\xe2\x81\xa9", "\"\\u2069\"", "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ "\xd8\x9b\xd8\x9d\xe2\x80\x8d\xe2\x80\x90",
+	  "\"\xd8\x9b\xd8\x9d\xe2\x80\x8d\xe2\x80\x90\"",
+	  "\xd8\x9b\xd8\x9d\xe2\x80\x8d\xe2\x80\x90",
+	  "\xd8\x9b\xd8\x9d\xe2\x80\x8d\xe2\x80\x90" },
+	{ "\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa",
+	  "\"\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa\"",
+	  "\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa",
+	  "\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa" },
 	/* UTF-8 of two, three and four bytes, the first and last of each */
 	{ "\xc2\xa0\xdf\xbf", "\"\xc2\xa0\xdf\xbf\"", "\xc2\xa0\xdf\xbf",
 	  "\xc2\xa0\xdf\xbf" },
@@ -563,6 +579,15 @@ START_TEST(quotes)
 	check_quoted(text_put_json, quoted[_i].text, quoted[_i].json);
 	check_quoted(text_put_xml, quoted[_i].text, quoted[_i].xml);
 	check_quoted(text_put_line, quoted[_i].text, quoted[_i].line);
+}
+END_TEST
+
+/* Three characters have an escape, other control characters none. */
+START_TEST(quotes_for_prometheus)
+{
+	check_quoted(text_put_prometheus, "a\"\\\n<", "\"a\\\"\\\\\\n<\"");
+	check_quoted(text_put_prometheus, "\t\x7f\xe2\x80\xae\xff\xc3\xa4",
+		     "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xc3\xa4\"");
 }
 END_TEST
 
@@ -735,6 +760,7 @@ static Suite *suite(void)
 	suite_add_tcase(s, reading);
 
 	tcase_add_loop_test(quoting, quotes, 0, (int)COUNT(quoted));
+	tcase_add_test(quoting, quotes_for_prometheus);
 	suite_add_tcase(s, quoting);
 
 	tcase_add_loop_test(pictures, picture_stays_small, 0, 4);

@@ -123,8 +123,27 @@ tap_run 'vmafrag runs' "$tmp/dest/opt/x/bin/vmafrag" --help
 tap_run 'a program runs with the library for LD_PRELOAD' env LD_LIBRARY_PATH="$tmp/dest/opt/x/lib" \
 	LD_PRELOAD="$tmp/dest/opt/x/lib/libmremap_compat_preload.so" MREMAP_COMPAT_PRELOAD=relocate ./vector
 
+# rpath, as compat/README.md has it for such a prefix
+tap_run 'a program with the path of the library builds' gcc -o prog-rpath prog.c "${flags[@]}" \
+	-Wl,-rpath,"$tmp/dest/opt/x/lib"
+tap_run 'and runs' env -u LD_LIBRARY_PATH ./prog-rpath
+rm prog-rpath
+
+# preload_in DEST PREFIX: the path that the page has for LD_PRELOAD
+preload_in() { sed -n 's/.*LD_PRELOAD=\([^" ]*\)".*/\1/p' "$1$2/share/man/man7/relocate-anon.7" | sed 's/\\//g'; }
+tap_is "$(preload_in "$tmp/dest" /opt/x)" /opt/x/lib/libmremap_compat_preload.so 'relocate-anon(7) names the library for LD_PRELOAD'
+tap_is "$(preload_in "$tmp/other" /else/where)" /else/where/lib64/abi/libmremap_compat_preload.so 'wherever it is'
+tap_run 'make install with a folder for it' make install DESTDIR="$tmp/third" prefix=/usr preloaddir=/usr/lib/x-y/pre-load
+tap_is "$(preload_in "$tmp/third" /usr)" /usr/lib/x-y/pre-load/libmremap_compat_preload.so 'which the page has'
+tap_run 'where it is' test -e "$tmp/third/usr/lib/x-y/pre-load/libmremap_compat_preload.so"
+
 tap_run 'make uninstall DESTDIR=' make uninstall DESTDIR="$tmp/dest"
-tap_is "$(find "$tmp/dest" ! -type d)" '' 'leaves nothing'
+tap_is "$(find "$tmp/dest" -mindepth 1)" "$tmp/dest/opt" 'leaves nothing below the prefix, no folder either'
+: >"$tmp/other/else/where/share/man/man1/other.1"
+tap_run 'make uninstall with a file of others' make uninstall DESTDIR="$tmp/other" prefix=/else/where libdir=/else/where/lib64/abi
+tap_is "$(cd "$tmp/other" && find . -type f)" ./else/where/share/man/man1/other.1 'which stays'
+tap_run 'make uninstall below /usr' make uninstall DESTDIR="$tmp/third" prefix=/usr preloaddir=/usr/lib/x-y/pre-load
+tap_is "$(cd "$tmp/third/usr" && find . -type f; ls; ls lib/x-y share)" $'bin\ninclude\nlib\nshare\nlib/x-y:\n\nshare:\ndoc\nman' "leaves the system's folders, but none of its own"
 tap_run 'make distclean' make distclean
 tap_is "$(find "$tmp/cache" -mindepth 1)" '' 'the cache is empty'
 tap_is "$(ls -A)" 'prog

@@ -205,6 +205,7 @@ for fact in 'loses the registration, also if the call fails' 'do not grow any mo
 	'does not keep memory tags \(PROT_MTE\)' 'takes the result from the caller' \
 	'for up to three more of the size' \
 	'only onto free addresses or a range of a single private anonymous mapping' \
+	'becomes private, anonymous and writable' \
 	'there may be no more mappings: then it has not been freed'; do
 	says "$header" "$fact"
 	says man3/mremap_compat.3 "$fact"
@@ -213,8 +214,7 @@ done
 # ---- the example ------------------------------------------------------------------
 
 # As a reader of the page would copy it
-text "$page" | sed -n '/^ *#include <mremap_compat.h>/,/^[A-Z]/p' |
-	awk '/^ *#include <stdio.h>/ { on = 1; print "#include <mremap_compat.h>" } /^[A-Z]/ { on = 0 } on' |
+text "$page" | awk '/^ *#define _GNU_SOURCE/ { on = 1 } /^[A-Z]/ { on = 0 } on' |
 	sed 's/^       //' >example.c
 cp example.c example.cc
 strict=(-O2 -Wall -Wextra -Werror "-I$top/compat")
@@ -222,6 +222,7 @@ for file in "$top"/compat/*.c; do
 	"$cc" -std=c11 -O2 -c -o "$(basename "$file" .c).part.o" "$file"
 done
 tap_run 'the example compiles without warnings' "$cc" "${strict[@]}" -o example example.c ./*.part.o
+tap_run 'without extensions of the compiler' "$cc" -std=c11 -pedantic "${strict[@]}" -o example11 example.c ./*.part.o
 tap_run 'as an older C standard allows' "$cc" -std=gnu99 -pedantic "${strict[@]}" -o example99 example.c ./*.part.o
 if command -v "$cxx" >/dev/null; then
 	tap_run 'and as C++' "$cxx" "${strict[@]}" -o examplexx example.cc ./*.part.o

@@ -130,6 +130,11 @@ for args in '-j' '-j 0 a=true' '-j many a=true' '' '-x a=true' '-t soon a=true' 
 done
 tap_is "$bad" 0 'wrong usage is status 2 with a reason'
 
+capture "$here/../run-all" --help
+tap_like "$status $out" '^0 Usage: tests/run-all .* -j N ' 'run-all --help'
+capture "$here/../run-all" --nonsense
+tap_is "$status $out$err" $'2 run-all: unknown option --nonsense (see --help)\n' 'and what is no option is refused'
+
 rm -rf "$work/log" "$work/new"
 "$here/../run-tests" 'a=echo 1..1; echo ok 1' >/dev/null
 tap_is "$(find "$work" -name 'run-tests.*' -newer "$0" | wc -l)" 1 \

@@ -373,7 +373,10 @@ done
 # A monitoring system would take 2 for "critical".
 unknown() {
 	capture "$vmafrag" "$@"
-	if [[ $status == 3 && -z $out && $err == vmafrag:\ * ]]; then
+	# With the words of the message, which the first line of standard error has
+	local line=${err%%$'\n'*}
+	if [[ $status == 3 && $err == vmafrag:\ * &&
+		($out == "UNKNOWN: ${line#vmafrag: }"$'\n' || $out == $'UNKNOWN: wrong usage\n') ]]; then
 		ok "unknown: $*"
 	else
 		not_ok "unknown: $*" "status $status"$'\n'"$out$err"
@@ -391,6 +394,48 @@ unknown --critical 5 2147483647
 unknown --warn 5
 unknown --self-test --warn 5
 unknown --warn 5 --top 2147483647
+unknown --warn 5 --top 2147483647 $'\e[1m'
+for words in '--warn 5 --json 2147483647' '--prometheus --critical=5 2147483647' '--warn 5 --svg - 2147483647' \
+	'--nonsense --json --warn 5 1'; do
+	# shellcheck disable=SC2086 # several words
+	capture "$vmafrag" $words
+	tap_is "$status,$out" '3,' "nothing on standard output: $words"
+done
+
+# Each pair of options is refused if --help says so, and only then.
+apart=$("$vmafrag" --help | sed -n '/^What does not go together:$/,/^$/ s/^  --/--/p')
+tap_is "$(wc -l <<<"$apart")" 5 '--help says what does not go together'
+tap_is "$(mandoc -T ascii "$top/man/vmafrag.1" | col -bx | sed -n 's/^ *\(--[a-z-]* *-\? *with --.*\|--self-test with any other\)$/\1/p')" \
+	"$apart" 'as vmafrag(1) does'
+refuses() { # A B: as --help has it
+	[[ $1 != --self-test && $2 != --self-test ]] || return 0
+	! grep -qE -- "^($1 with (.*, )?$2|$2 with (.*, )?$1)(,|\$)" <<<"$apart" || return 0
+	# What holds for --svg does for --svg -, too.
+	[[ $1$2 == *'--svg -'* ]] && refuses "${1% -}" "${2% -}"
+}
+all=(--watch --why --top --warn --critical --json --prometheus --svg '--svg -' --self-test)
+argument() { # OPTION: as it is given
+	case $1 in
+	--warn | --critical) echo "$1=50" ;;
+	--svg) echo "--svg=$work/pair.svg" ;;
+	*) echo "${1/ /=}" ;;
+	esac
+}
+wrong=''
+for ((i = 0; i < ${#all[@]}; i++)); do
+	for ((k = i + 1; k < ${#all[@]}; k++)); do
+		[[ ${all[i]} != --svg* || ${all[k]} != --svg* ]] || continue
+		# Not this one's number: there is none, so that nothing is watched.
+		number=2147483647
+		[[ ${all[i]} != --self-test && ${all[k]} != --self-test ]] || number=
+		# shellcheck disable=SC2086 # or none
+		capture "$vmafrag" "$(argument "${all[i]}")" "$(argument "${all[k]}")" $number
+		if refuses "${all[i]}" "${all[k]}"; then said=yes; else said=no; fi
+		if [[ $err == *"Try 'vmafrag --help'"* ]]; then done=yes; else done=no; fi
+		[[ $said == "$done" ]] || wrong+=" ${all[i]} ${all[k]}: $said, $done;"
+	done
+done
+tap_is "$wrong" '' 'and pairs of options are refused accordingly'
 usage --self-test 1
 usage --self-test --json
 usage --self-test --watch
@@ -687,6 +732,18 @@ for word in nonesuch few-and-more; do
 done
 capture "$vmafrag" --top 2147483647
 tap_is "$status,$out,$err" '1,,vmafrag: there is no process 2147483647'$'\n' '--top: no such number'
+# One without memory: a kernel thread, or one that has ended and is not waited for
+bash -c 'sleep 0 & echo $!; exec sleep 1000' >"$work/zombie" &
+keeper=$!
+# shellcheck disable=SC2317 # through wait_until
+is_zombie() { [[ -s $work/zombie ]] && grep -q '^State:.Z' "/proc/$(<"$work/zombie")/status"; }
+wait_until is_zombie
+for word in "$(<"$work/zombie")" $([[ $(cat /proc/2/comm 2>/dev/null) != kthreadd ]] || echo 2 kthreadd); do
+	capture "$vmafrag" --top "$name" "$word"
+	tap_is "$status,$out,$err" "1,,vmafrag: process $word has no memory: it has ended or is a kernel thread"$'\n' \
+		'--top: a process without memory'
+done
+kill "$keeper"
 capture env LD_PRELOAD="$work/failing.so" TEST_CALL=realloc "$vmafrag" --top
 tap_is "$status,$out,$err" '1,,vmafrag: cannot read /proc: Cannot allocate memory'$'\n' '--top: no memory'
 for option in --json --prometheus --why; do
@@ -862,6 +919,8 @@ else
 	start "${as_other[@]}" "$work/maker" 30 0 own
 	capture "${as_other[@]}" "$vmafrag" --top
 	tap_like "$status,$out" "^0,.* $pid .*  own.*[0-9]+ processes may not be read; run as root" '--top as an ordinary user'
+	capture "${as_other[@]}" "$vmafrag" --top --warn 99
+	tap_like "$status,$(head -n 1 <<<"$out")" '^0,OK: .* %\), [0-9]+ processes may not be read$' 'which the line for monitoring says, too'
 	capture "${as_other[@]}" "$vmafrag" --json "$pid"
 	tap_is "$status,$err,$(json "$out" "${counts[@]}")" "0,,$(awk_count "$pid")" 'as an ordinary user'
 	if "${as_other[@]}" test -r /proc/slabinfo; then
