@@ -455,8 +455,9 @@ void *mremap_compat_ext_with(struct mremap_compat_handle *handle,
  * madvise(2), mbind(2), mprotect(2), pkey_mprotect(2) and prctl(2) have set is not
  * kept.  To look at the mapping would take longer than the copy: of a region that is
  * not what mremap_compat_realloc() is for, all that can be read is copied, and what was
- * shared, read-only or a file's becomes private, anonymous and writable.  If a userfaultfd watches the memory, the call waits for it, as any reader
- * would.  Locked memory and guard pages are noticed (UNSUITABLE).
+ * shared, read-only or a file's becomes private, anonymous and writable.  If a
+ * userfaultfd watches the memory, the call waits for it, as any reader would.  Locked
+ * memory and guard pages are noticed (UNSUITABLE).
  *
  * Of UFFD_MOVE and COPY the cheaper one is tried first, by a table of measured costs
  * (compat/README.md): COPY up to some 170 KiB, and where the process has many

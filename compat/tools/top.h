@@ -24,7 +24,8 @@ struct top {
 /*
  * Look at all processes but the calling one, or at those that are chosen by PID or
  * name, as many as count says.  0; or errno, and what it is about in *wanted: a
- * choice (ESRCH: no such process; ENODATA: none with memory), or NULL.  top_free() in either case.
+ * choice (ESRCH: no such process; ENODATA: none with memory), or NULL.  top_free() in
+ * either case.
  */
 int top_read(struct top *top, char *const *choices, size_t count,
 	     const char **wanted);
