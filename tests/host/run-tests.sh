@@ -24,7 +24,7 @@ item() {
 	fi
 }
 
-plan 30
+plan 32
 
 item 'passed tests' 0 '2 passed, 0 failed, 0 skipped' '^ok +x ' \
 	'echo 1..2; echo ok 1 - a; echo ok 2 - b'
