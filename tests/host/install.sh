@@ -133,17 +133,21 @@ rm prog-rpath
 preload_in() { sed -n 's/.*LD_PRELOAD=\([^" ]*\)".*/\1/p' "$1$2/share/man/man7/relocate-anon.7" | sed 's/\\//g'; }
 tap_is "$(preload_in "$tmp/dest" /opt/x)" /opt/x/lib/libmremap_compat_preload.so 'relocate-anon(7) names the library for LD_PRELOAD'
 tap_is "$(preload_in "$tmp/other" /else/where)" /else/where/lib64/abi/libmremap_compat_preload.so 'wherever it is'
-tap_run 'make install with a folder for it' make install DESTDIR="$tmp/third" prefix=/usr preloaddir=/usr/lib/x-y/pre-load
-tap_is "$(preload_in "$tmp/third" /usr)" /usr/lib/x-y/pre-load/libmremap_compat_preload.so 'which the page has'
-tap_run 'where it is' test -e "$tmp/third/usr/lib/x-y/pre-load/libmremap_compat_preload.so"
+tap_run 'make install with a folder for it' make install DESTDIR="$tmp/third" prefix=/usr preloaddir=/usr/lib/x-y/relocate-anon
+tap_is "$(preload_in "$tmp/third" /usr)" /usr/lib/x-y/relocate-anon/libmremap_compat_preload.so 'which the page has'
+tap_run 'where it is' test -e "$tmp/third/usr/lib/x-y/relocate-anon/libmremap_compat_preload.so"
 
 tap_run 'make uninstall DESTDIR=' make uninstall DESTDIR="$tmp/dest"
-tap_is "$(find "$tmp/dest" -mindepth 1)" "$tmp/dest/opt" 'leaves nothing below the prefix, no folder either'
+tap_is "$(find "$tmp/dest" ! -type d; find "$tmp/dest" -name '*relocate*' -o -name '*mremap*')" '' 'leaves no file, and no folder of its name'
+tap_is "$(cd "$tmp/dest/opt/x" && echo *)" 'bin include lib share' 'but those that others use, too'
 : >"$tmp/other/else/where/share/man/man1/other.1"
 tap_run 'make uninstall with a file of others' make uninstall DESTDIR="$tmp/other" prefix=/else/where libdir=/else/where/lib64/abi
 tap_is "$(cd "$tmp/other" && find . -type f)" ./else/where/share/man/man1/other.1 'which stays'
-tap_run 'make uninstall below /usr' make uninstall DESTDIR="$tmp/third" prefix=/usr preloaddir=/usr/lib/x-y/pre-load
+tap_run 'make uninstall below /usr' make uninstall DESTDIR="$tmp/third" prefix=/usr preloaddir=/usr/lib/x-y/relocate-anon
 tap_is "$(cd "$tmp/third/usr" && find . -type f; ls; ls lib/x-y share)" $'bin\ninclude\nlib\nshare\nlib/x-y:\n\nshare:\ndoc\nman' "leaves the system's folders, but none of its own"
+mkdir -p "$tmp/linked/usr/elsewhere" "$tmp/linked/usr/share" && ln -s ../elsewhere "$tmp/linked/usr/share/relocate-anon"
+tap_run 'make uninstall where a folder is a link' make uninstall DESTDIR="$tmp/linked" prefix=/usr
+tap_run 'leaves it' test -L "$tmp/linked/usr/share/relocate-anon"
 tap_run 'make distclean' make distclean
 tap_is "$(find "$tmp/cache" -mindepth 1)" '' 'the cache is empty'
 tap_is "$(ls -A)" 'prog
