@@ -161,13 +161,27 @@ void output_unreadable(const char *begin, uint64_t unreadable)
 		       unreadable, unreadable == 1 ? "" : "es");
 }
 
+/* To a monitoring system, what follows a bar would be performance data. */
+static void put_without_bars(const char *text, size_t length)
+{
+	const char *bar;
+
+	while ((bar = memchr(text, '|', length))) {
+		text_put_line(stdout, text, (size_t)(bar - text));
+		text_put_line(stdout, "\xff", 1);
+		length -= (size_t)(bar - text) + 1;
+		text = bar + 1;
+	}
+	text_put_line(stdout, text, length);
+}
+
 void output_state_line(enum state state, int pid, const struct sample *sample,
 		       uint64_t unreadable)
 {
 	for (const char *c = state_names[state]; *c; c++)
 		putchar(*c - 'a' + 'A');
 	fputs(": ", stdout);
-	text_put_line(stdout, sample->command, sample->command_length);
+	put_without_bars(sample->command, sample->command_length);
 	printf(" (%d) has %" PRIu64, pid, sample->count.mappings);
 	put_of_limit(stdout, sample->count.mappings, sample->limit);
 	output_unreadable(", ", unreadable);

@@ -89,6 +89,7 @@ struct options {
 	bool self_test;
 	struct thresholds thresholds;
 	bool monitoring;	/* has thresholds: other exit statuses */
+	bool parsed;		/* all of them */
 	const char *svg;	/* NULL: none */
 };
 
@@ -300,6 +301,11 @@ static int put_sample(const struct process *process,
 		output_state(sample, &options->thresholds) : STATE_OK;
 	int status = EXIT_OK;
 
+	/* First, so that no state is shown if it fails. */
+	if (options->svg)
+		status = put_svg(options->svg, process, sample);
+	if (status != EXIT_OK)
+		return status;
 	if (options->json) {
 		put_json(process, sample, sizes, options);
 	} else if (options->prometheus) {
@@ -311,11 +317,9 @@ static int put_sample(const struct process *process,
 		if (options->why)
 			why_put_table(&sample->why, stdout);
 	}
-	if (options->svg)
-		status = put_svg(options->svg, process, sample);
-	if (status == EXIT_OK && state == STATE_UNKNOWN)
+	if (state == STATE_UNKNOWN)
 		return error("cannot read /proc/sys/vm/max_map_count");
-	return status == EXIT_OK ? state_status(state) : status;
+	return state_status(state);
 }
 
 static int show(const struct options *options)
@@ -692,12 +696,15 @@ static int parse_options(int argc, char **argv, struct options *options,
 		default:
 			/* getopt has said what is wrong. */
 			complained = true;
+			options->monitoring |= optopt == OPT_WARN ||
+					       optopt == OPT_CRITICAL;
 			strcpy(complaint, "wrong usage");
 			fputs("Try '" NAME " --help' for more information.\n",
 			      stderr);
 			return EXIT_USAGE;
 		}
 	}
+	options->parsed = true;
 	options->arguments = argv + optind;
 	options->argument_count = (size_t)(argc - optind);
 	if (options->argument_count == 1)
@@ -720,6 +727,8 @@ static void parse_rest(int argc, char **argv, struct options *options)
 				       option == OPT_CRITICAL;
 		options->json |= option == OPT_JSON;
 		options->prometheus |= option == OPT_PROMETHEUS;
+		if (option == OPT_SVG)
+			options->svg = optarg;
 	}
 }
 
@@ -732,7 +741,7 @@ int main(int argc, char **argv)
 	/* For the messages of getopt. */
 	argv[0] = (char *)NAME;
 	status = parse_options(argc, argv, &options, &done);
-	if (complained)
+	if (complained && !options.parsed)
 		parse_rest(argc, argv, &options);
 	if (!complained && !done) {
 		if (options.self_test)

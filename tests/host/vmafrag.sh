@@ -392,10 +392,15 @@ unknown --nonsense --warn 5 1
 unknown 1 2 --critical 5
 unknown --critical 5 2147483647
 unknown --warn 5
+unknown --warn
+unknown 1 --critical
+unknown --warn 5 --svg "$work/no/x.svg" $$
+unknown --warn 5 -- --json
 unknown --self-test --warn 5
 unknown --warn 5 --top 2147483647
 unknown --warn 5 --top 2147483647 $'\e[1m'
 for words in '--warn 5 --json 2147483647' '--prometheus --critical=5 2147483647' '--warn 5 --svg - 2147483647' \
+	'--nonsense --warn 5 --svg - 1' '--warn x --svg - 1' \
 	'--nonsense --json --warn 5 1'; do
 	# shellcheck disable=SC2086 # several words
 	capture "$vmafrag" $words
@@ -1038,6 +1043,8 @@ mappings +4 \(limit unknown\).*if they merged +3 \(limit unknown\)' 'another /pr
 	tap_is "$(well_formed "$work/played.svg")" 'Address space of process 7 ()' 'nor in the SVG'
 	tap_like "$(<"$work/played.svg")" '>4 mappings, of these 1 separate neighbours in 1 run\..*128 TiB' \
 		'which has what is known'
+	capture played "$good; printf 'a|b' >7/comm; mkdir -p sys/vm; echo 10 >sys/vm/max_map_count" "$vmafrag" --warn 99 7
+	tap_like "$out" $'^OK: a\uFFFDb \\(7\\) has 4' "another /proc: no bar in a monitoring system's line"
 	# Sizes of 0 and lines of another form do not count.
 	long=$(printf '%070d' 0)
 	for size in 0 300; do
