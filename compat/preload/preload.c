@@ -13,12 +13,15 @@
  */
 
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64	/* for fstat() */
 #include "mremap_compat.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,6 +32,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __GLIBC__
 # include <gnu/libc-version.h>
@@ -64,13 +68,33 @@ static struct {
 
 static void note_standard_error(void)
 {
+	const int saved_errno = errno;
 	struct stat now;
 
-	if (fstat(STDERR_FILENO, &now))
+	if (fstat(STDERR_FILENO, &now)) {
+		errno = saved_errno;
 		return;
+	}
 	standard_error.device = now.st_dev;
 	standard_error.inode = now.st_ino;
 	atomic_store_explicit(&standard_error.known, true, memory_order_release);
+}
+
+/* The reader of a pipe can have gone: no SIGPIPE for the program, which did not write. */
+static void write_quietly(const char *line, size_t length)
+{
+	const struct timespec at_once = { 0 };
+	sigset_t pipe_signal, blocked, pending;
+
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	sigpending(&pending);
+	if (pthread_sigmask(SIG_BLOCK, &pipe_signal, &blocked))
+		return;
+	if (write(STDERR_FILENO, line, length) < 0 && errno == EPIPE &&
+	    !sigismember(&pending, SIGPIPE))
+		sigtimedwait(&pipe_signal, NULL, &at_once);
+	pthread_sigmask(SIG_SETMASK, &blocked, NULL);
 }
 
 static void complain(const char *variable, const char *problem)
@@ -86,10 +110,8 @@ static void complain(const char *variable, const char *problem)
 	    atomic_load_explicit(&standard_error.known, memory_order_acquire) &&
 	    !fstat(STDERR_FILENO, &now) &&
 	    now.st_dev == standard_error.device &&
-	    now.st_ino == standard_error.inode &&
-	    write(STDERR_FILENO, line, (size_t)length) < 0) {
-		/* Nor here. */
-	}
+	    now.st_ino == standard_error.inode)
+		write_quietly(line, (size_t)length);
 	errno = saved_errno;
 }
 
@@ -192,13 +214,11 @@ void *mremap(void *old_address, size_t old_size, size_t new_size, int flags,
 /* Bytes; copying more takes several times as long as moving it. */
 #define DEFAULT_MAX (1024 * 1024)
 /*
- * After so many calls the blocks are counted again. glibc looks at every free chunk for
- * that, so that the number doubles, up to the larger one, unless the count has grown by
- * a sixteenth of the threshold since the last time. A call makes one mapping at most: the
- * larger number and the default threshold together stay well below vm.max_map_count.
+ * The blocks are counted again after half as many calls as there were blocks missing to
+ * the threshold, and not before so many: glibc looks at every free chunk for it. A call
+ * makes two mappings at most, where a block moves out of the midst of others.
  */
 #define CALLS_PER_COUNT 256
-#define CALLS_PER_COUNT_MAX 16384
 
 /* The first of glibc on the architecture */
 #if defined(__x86_64__) && defined(__LP64__)
@@ -360,37 +380,33 @@ static size_t count_mapped(void)
 static bool has_many(uintmax_t call)
 {
 	static atomic_uintmax_t next;	/* call at which they are counted */
-	static atomic_uint interval;
-	uintmax_t due = atomic_load_explicit(&next, memory_order_relaxed);
-	size_t count, before, limit;
-	unsigned int wait;
+	uintmax_t due = atomic_load_explicit(&next, memory_order_relaxed), again;
+	size_t count, limit;
 
 	if (atomic_load_explicit(&many, memory_order_relaxed))
 		return true;
 	if (call < due)
 		return false;
-	/* One thread counts; a child that is made meanwhile will. */
-	wait = atomic_load_explicit(&interval, memory_order_relaxed);
-	if (!atomic_compare_exchange_strong_explicit(&next, &due,
-			call + (wait ? wait : CALLS_PER_COUNT),
-			memory_order_relaxed, memory_order_relaxed))
+	/* The others go on; a child that is made meanwhile will count. */
+	again = call + CALLS_PER_COUNT;
+	if (!atomic_compare_exchange_strong_explicit(&next, &due, again,
+						     memory_order_relaxed,
+						     memory_order_relaxed))
 		return false;
 	limit = atomic_load_explicit(&threshold, memory_order_relaxed);
 	count = count_mapped();
-	before = atomic_exchange_explicit(&last_count, count,
-					  memory_order_relaxed);
+	atomic_store_explicit(&last_count, count, memory_order_relaxed);
 	atomic_fetch_add_explicit(&counts, 1, memory_order_relaxed);
 	if (count >= limit) {
 		atomic_store_explicit(&many, true, memory_order_relaxed);
 		return true;
 	}
-	wait *= 2;
-	if (wait > CALLS_PER_COUNT_MAX)
-		wait = CALLS_PER_COUNT_MAX;
-	if (!wait || (count > before && count - before >= limit / 16))
-		wait = CALLS_PER_COUNT;
-	atomic_store_explicit(&interval, wait, memory_order_relaxed);
-	atomic_store_explicit(&next, call + wait, memory_order_relaxed);
+	/* Unless another has counted by now. */
+	if ((limit - count) / 2 > CALLS_PER_COUNT)
+		atomic_compare_exchange_strong_explicit(&next, &again,
+							call + (limit - count) / 2,
+							memory_order_relaxed,
+							memory_order_relaxed);
 	return false;
 }
 
