@@ -764,7 +764,9 @@ static int find_places(struct job *job, char **shell, char **pages)
 		munmap(area, total);
 		area = other;
 	}
-	if (area == MAP_FAILED && job->fd >= 0 && !job->split && errno == ENOMEM) {
+	/* EAGAIN: after mlockall(MCL_FUTURE), the limit of locked memory */
+	if (area == MAP_FAILED && job->fd >= 0 && !job->split &&
+	    (errno == ENOMEM || errno == EAGAIN)) {
 		job->split = true;
 		return find_places(job, shell, pages);
 	}
@@ -884,10 +886,9 @@ static int make_places(struct job *job)
 	if (!job->pages)
 		return errno;
 	/* Another thread may have taken the places meant for them. */
-	if (in_target(job, job->shell, job->size) ||
-	    in_target(job, job->pages, job->size))
-		return EINVAL;
-	job->lost_place = job->fd >= 0 && job->pages != pages;
+	job->lost_place = in_target(job, job->shell, job->size) ||
+			  in_target(job, job->pages, job->size) ||
+			  (job->fd >= 0 && job->pages != pages);
 	return job->lost_place ? EAGAIN : 0;
 }
 
