@@ -460,8 +460,8 @@ void *mremap_compat_ext_with(struct mremap_compat_handle *handle,
  * memory and guard pages are noticed (UNSUITABLE).
  *
  * Of UFFD_MOVE and COPY the cheaper one is tried first, by a table of measured costs
- * (compat/README.md): COPY up to some 170 KiB, and where the process has many
- * mappings and there is no handle, also for larger regions.
+ * (compat/README.md): COPY up to some 170 KiB, and, without a handle, also for larger
+ * regions where closing a userfaultfd has taken long, as it does with many mappings.
  */
 void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
 				 void *region, size_t old_size, size_t new_size,

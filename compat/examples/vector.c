@@ -143,7 +143,7 @@ int main(void)
 	       mremap_compat_probe((enum mremap_compat_method)bit) !=
 	       MREMAP_COMPAT_SUPPORTED)
 		bit *= 2;
-	printf("%d vectors, method %s\n", VECTORS,
+	printf("%d vectors, the larger ones by %s\n", VECTORS,
 	       mremap_compat_method_name((enum mremap_compat_method)bit));
 
 	grow("mremap():", plain_resize);

@@ -130,7 +130,7 @@ tap_run 'and runs' env -u LD_LIBRARY_PATH ./prog-rpath
 rm prog-rpath
 
 # preload_in DEST PREFIX: the path that the page has for LD_PRELOAD
-preload_in() { sed -n 's/.*LD_PRELOAD=\([^" ]*\)".*/\1/p' "$1$2/share/man/man7/relocate-anon.7" | sed 's/\\//g'; }
+preload_in() { sed -n 's/.*LD_PRELOAD=\([^" ]*\)[" ].*/\1/p' "$1$2/share/man/man7/relocate-anon.7" | sed 's/\\//g'; }
 tap_is "$(preload_in "$tmp/dest" /opt/x)" /opt/x/lib/libmremap_compat_preload.so 'relocate-anon(7) names the library for LD_PRELOAD'
 tap_is "$(preload_in "$tmp/other" /else/where)" /else/where/lib64/abi/libmremap_compat_preload.so 'wherever it is'
 tap_run 'make install with a folder for it' make install DESTDIR="$tmp/third" prefix=/usr preloaddir=/usr/lib/x-y/relocate-anon
