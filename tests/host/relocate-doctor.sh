@@ -509,7 +509,7 @@ fi
 for value in all plain; do
 	[[ $value == all ]] || method=plain
 	capture env MREMAP_COMPAT_METHODS=$value "$vector"
-	tap_like "$status,$out" "^0,[0-9]+ vectors, method $method"$'\n' "example, $value: names the method"
+	tap_like "$status,$out" "^0,[0-9]+ vectors, the larger ones by $method"$'\n' "example, $value: names the method"
 	counts=$(awk '/mappings/ { print $2 }' <<<"$out" | xargs)
 	case $method in
 	plain) tap_like "$counts" '^([0-9]+) \1$' 'without relocation as many mappings' ;;
