@@ -16,8 +16,9 @@ exec </dev/null
 . "$top/tests/tap.sh"
 
 # The first two patches are fixes. How many lines may the others add to mm/ and
-# include/linux?
-fixes=2 max_lines=1010
+# include/linux; and how many to mm/ those that coalesce, from the one on that adds
+# mm/coalesce.c?
+fixes=2 max_lines=1010 max_coalesce=220
 only=" $* "
 wanted() { [[ -z ${only// /} || $only == *" $1 "* ]]; }
 
@@ -57,8 +58,14 @@ last=${commits[-1]}
 mapfile -t touched < <(git diff --name-only --diff-filter=d pristine HEAD -- 'mm/*.c')
 fixed=$(git rev-list --reverse pristine..HEAD -- mm | sed -n "${fixes}p")
 git diff --stat=72 pristine HEAD | sed 's/^/# /'
-lines=$(git diff --numstat "$fixed" HEAD -- mm include/linux | awk '{ n += $1 } END { print n + 0 }')
+coalesce=$(git log --format=%H --diff-filter=A -- mm/coalesce.c)
+coalesce=${coalesce:-HEAD^0}
+# added FROM TO PATH...
+added() { git diff --numstat "$1" "$2" -- "${@:3}" | awk '{ n += $1 } END { print n + 0 }'; }
+lines=$(added "$fixed" "$coalesce^" mm include/linux)
 tap_true "$lines lines added to mm/ and include/linux, at most $max_lines" test "$lines" -le "$max_lines"
+lines=$(added "$coalesce^" HEAD mm)
+tap_true "$lines lines more in mm/ to coalesce, at most $max_coalesce" test "$lines" -le "$max_coalesce"
 
 # ---- configurations ----------------------------------------------------------------
 
