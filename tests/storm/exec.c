@@ -40,6 +40,7 @@ static struct options options;
 static int fail_round;		/* if options.fail_nth */
 static int file_fd;
 static pid_t teller;
+static int runs;
 
 /* ==== in a process of a program ======================================================= */
 
@@ -218,23 +219,36 @@ static int64_t watch(const struct step *s)
 				ioctl(uffd, UFFDIO_WRITEPROTECT, &wp);
 }
 
+/* The call between these is to fail, if the step is told so. */
+static int failing_begin(void)
+{
+	const int fd = slot->fail_nth ? fail_nth_open() : -1;
+
+	if (fd >= 0)
+		fail_nth_set(fd, slot->fail_nth);
+	return fd;
+}
+
+static void failing_end(int fd, struct result *r)
+{
+	const int err = errno;
+
+	if (fd < 0)
+		return;
+	r->injected = fail_nth_did(fd) > 0;
+	close(fd);
+	errno = err;
+}
+
 /* Wherever the kernel puts it, it goes on to its place. */
 static int64_t remap(const struct step *s, struct result *r)
 {
 	const uint64_t new = (s->a + PAGE - 1) & ~(PAGE - 1);
-	const int fd = slot->fail_nth ? fail_nth_open() : -1;
+	const int fd = failing_begin();
 	int64_t ret;
 
-	if (fd >= 0)
-		fail_nth_set(fd, slot->fail_nth);
 	ret = syscall(SYS_mremap, s->addr, s->len, s->a, s->b, s->c);
-	if (fd >= 0) {
-		const int err = errno;
-
-		r->injected = fail_nth_did(fd) > 0;
-		close(fd);
-		errno = err;
-	}
+	failing_end(fd, r);
 	if (ret == -1 || s->b & MREMAP_FIXED)
 		return ret;
 	if ((uint64_t)ret == (s->b & MREMAP_DONTUNMAP ? s->c : s->addr))
@@ -404,6 +418,30 @@ static void begin(int number)
 	uffd = -1;
 }
 
+#define ADV_COALESCE 104
+
+/* By itself, or by its like of the other run, which it coalesces in turn. */
+static int64_t coalesce(const struct step *s, struct result *r)
+{
+	const pid_t other = runs == 2 && s->a ? users->pid[!run * PROCS + me] : 0;
+	struct iovec range = { (void *)s->addr, s->len };
+	int64_t ret;
+	int fd, err;
+
+	if (!other) {
+		fd = failing_begin();
+		ret = madvise(range.iov_base, range.iov_len, ADV_COALESCE);
+		failing_end(fd, r);
+		return ret;
+	}
+	fd = (int)syscall(SYS_pidfd_open, other, 0);
+	ret = syscall(SYS_process_madvise, fd, &range, 1, ADV_COALESCE, 0);
+	err = errno;
+	close(fd);
+	errno = err;
+	return ret == (int64_t)s->len ? 0 : ret;
+}
+
 static int64_t do_step(const struct step *s, struct result *r)
 {
 	static const int map_flags[KINDS] = {
@@ -432,6 +470,7 @@ static int64_t do_step(const struct step *s, struct result *r)
 	case FIND: find(s); return 0;
 	case HOLD: return hold(s);
 	case RELEASE: release(); return 0;
+	case COALESCE: return coalesce(s, r);
 	case FORK:
 		pid = fork();
 		if (!pid) {
@@ -510,7 +549,6 @@ static pid_t start_run(int number)
 static struct outcome out;
 static struct model *model;
 static const struct program *prog;
-static int runs;
 static unsigned int holders;	/* a bit for each process that holds pages */
 
 static bool fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -802,8 +840,9 @@ static bool do_step_in_runs(const struct step *s)
 	copy_vmas(&before, &slot0->seen);
 	if (s->op == MREMAP && !e.err)
 		about_to_move(pids[0], s->addr);
-	if (options.fail_nth && s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
-	    model_one_vma(s, &before)) {
+	if (options.fail_nth && (s->op == COALESCE ||
+				 (s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
+				  model_one_vma(s, &before)))) {
 		if (!move_with_failures(s))
 			return false;
 	} else {
@@ -860,6 +899,12 @@ static bool do_step_in_runs(const struct step *s)
 	if (s->op == RELEASE)
 		holders &= ~(1U << s->proc);
 	model_apply(model, s, &before, &slot0->seen, &slot0->result);
+	/* What each saw may not be the end of it. */
+	for (int r = 0; r < runs && s->op == COALESCE; r++) {
+		tell(r, s->proc, NULL);
+		if (!wait_for(r, s->proc))
+			return false;
+	}
 	if (!compare(s->proc))
 		return false;
 	if (s->op == FORK)
@@ -923,7 +968,7 @@ static bool finish(void)
 		out.fewer += fewer;
 		/* What the flags are for. */
 		if (fewer < 0 && !pausing && !program_has(prog, FORK) &&
-		    program_all_relocate(prog))
+		    !program_keeps_source(prog) && program_all_relocate(prog))
 			return fail("%d mappings more than without the flags", -fewer);
 		for (size_t i = 0; ok && i < ARRAY_SIZE(last); i++) {
 			s.op = (uint8_t)last[i];
@@ -981,6 +1026,7 @@ static struct outcome exec_once(const struct program *p)
 		.interference = interfere_on(),
 		.huge = program_has_huge(p) || (interfere_on() && p->hi - p->lo > 512),
 		.forks = program_has(p, FORK) || interfere_forks(), .holds = program_has(p, HOLD),
+		.coalesces = options.coalesce,
 	};
 
 	out = (struct outcome) { 0 };

@@ -1417,6 +1417,11 @@ bool pause_relocations(long usecs)
 	return write_to("/sys/kernel/debug/fail_relocate/pause-usecs", text);
 }
 
+bool coalesce_always(bool on)
+{
+	return write_to("/sys/kernel/debug/fail_relocate/coalesce-always", on ? "1" : "0");
+}
+
 void interfere_with_move(pid_t pid, uint64_t addr)
 {
 	users->moving = addr;

@@ -36,6 +36,8 @@ static const char help[] =
 "                  relocating move of one mapping fail in turn\n"
 "  --pause US      let relocations, and migration meanwhile, sleep between any two steps,\n"
 "                  up to so many microseconds each time (debug kernel)\n"
+"  --coalesce      each call that may add mappings first merges what it can, as at\n"
+"                  vm.max_map_count (debug kernel)\n"
 "  --repeat N      replay: so many times (default 1)\n"
 "  --tries N       minimise: run the program so many times at most (default 300)\n"
 "  --timeout S     seconds that a step may take (default: a tenth of $RELOCATE_LIMIT;\n"
@@ -89,6 +91,7 @@ static const struct {
 	{ "resume", .text = &opt.resume },
 	{ "plain-only", .flag = &opt.exec.plain_only },
 	{ "keep-flags", .flag = &opt.exec.keep_flags },
+	{ "coalesce", .flag = &opt.exec.coalesce },
 	{ "fail-nth", .flag = &opt.exec.fail_nth },
 	{ "verbose", .flag = &opt.exec.verbose },
 };
@@ -581,9 +584,16 @@ int main(int argc, char **argv)
 		fprintf(stderr, "storm: --pause: %s; it takes the debug kernel\n", strerror(errno));
 		return 2;
 	}
+	if (opt.exec.coalesce && !coalesce_always(true)) {
+		fprintf(stderr, "storm: --coalesce: %s; it takes the debug kernel\n",
+			strerror(errno));
+		return 2;
+	}
 	commands[i].run(argv + first + 1);
 	if (opt.exec.pause)
 		pause_relocations(0);
+	if (opt.exec.coalesce)
+		coalesce_always(false);
 	if (tap_number)
 		printf("1..%d\n", tap_number);
 	return tap_failed ? 1 : 0;

@@ -275,7 +275,7 @@ static enum relocates relocates(const struct model *m, const struct mpage *pages
 		return PERHAPS;
 	if (!shared)
 		return m->setting.forks && m->setting.interference ? PERHAPS : YES;
-	return surely && !m->setting.interference ? NO : PERHAPS;
+	return surely && !m->setting.interference && !m->setting.coalesces ? NO : PERHAPS;
 }
 
 /* ---- what a step will come to --------------------------------------------------------- */
@@ -508,10 +508,11 @@ static struct expect expect_advise(const struct mpage *pages, const struct step 
  * with the page offset of one that has pages, and a kernel with CONFIG_DEBUG_VM warns
  * when the child unmaps some of it.
  */
-static bool wiped_after_move(const struct mpage *pages)
+static bool wiped_after_move(const struct model *m, const struct mpage *pages)
 {
 	for (int i = 0; i < PAGES; i++)
-		if (pages[i].mapped && pages[i].moved && pages[i].flags & WIPED)
+		if (pages[i].mapped && pages[i].flags & WIPED &&
+		    (pages[i].moved || m->setting.coalesces))
 			return true;
 	return false;
 }
@@ -527,7 +528,7 @@ struct expect model_expect(const struct model *m, const struct step *s,
 	if (s->op == MREMAP)
 		return expect_mremap(m, s, seen, other);
 	if (s->op == FORK)
-		return m->alive[s->a] || wiped_after_move(pages) ? VERDICT(SKIP) :
+		return m->alive[s->a] || wiped_after_move(m, pages) ? VERDICT(SKIP) :
 		       SUCCESS;
 	if (s->op == EXIT)
 		return s->proc ? SUCCESS : VERDICT(SKIP);
@@ -552,6 +553,8 @@ struct expect model_expect(const struct model *m, const struct step *s,
 		return RETURNS(0);
 	case ADVISE:
 		return expect_advise(pages, s, r);
+	case COALESCE:
+		return RETURNS(0);
 	case LOCK:
 		/* What cannot be populated is an error, but it is locked. */
 		return all_mapped(pages, r) ? VERDICT(ANY_RESULT) : ERROR(ENOMEM);
@@ -846,6 +849,21 @@ static void apply_exit(struct model *m, int proc)
 		page_unmap(&m->page[proc][i]);
 }
 
+/* Whatever can be has its index from where something else is, perhaps. */
+static void apply_coalesce(struct mpage *pages)
+{
+	for (int i = 0; i < PAGES; i++) {
+		struct mpage *p = &pages[i];
+
+		if (!p->mapped || p->kind == SHARED)
+			continue;
+		p->natural = false;
+		p->moved = true;
+		if (p->inst && (p->inst->refs == 1 || p->inst->soft || p->inst->fuzzy))
+			p->inst->home = -1;
+	}
+}
+
 bool model_one_vma(const struct step *s, const struct seen *seen)
 {
 	const struct range r = range_of(s->addr, page_align(s->len));
@@ -928,6 +946,9 @@ void model_apply(struct model *m, const struct step *s, const struct seen *befor
 		break;
 	case WRITE:
 		apply_write(m, pages, s, seen, r);
+		break;
+	case COALESCE:
+		apply_coalesce(pages);
 		break;
 	case SEAL: case WATCH:
 		for (int i = r.start; i < r.end && result->ret != -1; i++)

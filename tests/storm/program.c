@@ -73,6 +73,11 @@ static const struct motif motifs[][8] = {
 	/* huge, with a hole, moved in part */
 	{ { MAP, 0 }, { ADVISE, MADV_HUGEPAGE }, { WRITE, 0 }, { ADVISE, MADV_DONTNEED },
 	  { MREMAP, 0 }, { WRITE, 0 }, { FIND, 0 }, { OPS, 0 } },
+	/* moved plainly, and made whole */
+	{ { WRITE, 0 }, { MREMAP, 0 }, { WRITE, 0 }, { MREMAP, 0 }, { COALESCE, 0 },
+	  { MREMAP, 0 }, { FIND, 0 }, { OPS, 0 } },
+	{ { WRITE, 0 }, { MREMAP, 0 }, { FORK, 0 }, { WRITE, 0 }, { COALESCE, 0 },
+	  { EXIT, 0 }, { COALESCE, 0 }, { OPS, 0 } },
 	/* to and fro */
 	{ { WRITE, 0 }, { MREMAP, 0 }, { MREMAP, 0 }, { MREMAP, 0 }, { WRITE, 0 },
 	  { FIND, 0 }, { OPS, 0 } },
@@ -286,7 +291,7 @@ static const struct {
 	{ MREMAP, 34 }, { WRITE, 20 }, { ADVISE, 13 }, { MAP, 8 }, { PROTECT, 6 },
 	{ READ, 6 }, { FORK, 5 }, { UNMAP, 3 }, { EXIT, 4 }, { LOCK, 2 },
 	{ UNLOCK, 1 }, { SEAL, 1 }, { WATCH, 2 }, { WP, 2 }, { FIND, 1 }, { HOLD, 3 },
-	{ RELEASE, 2 },
+	{ RELEASE, 2 }, { COALESCE, 4 },
 };
 
 static enum op gen_op(struct gen *g)
@@ -352,6 +357,15 @@ static bool gen_step(struct gen *g, struct step *s, enum op op)
 		return true;
 	case RELEASE:
 		return g->holds;
+	case COALESCE:
+		gen_range(g, s);
+		s->a = (uint64_t)chance(&g->rng, 40);
+		/* Often with all that is near. */
+		if (chance(&g->rng, 50)) {
+			s->addr = ADDR(g->p->lo);
+			s->len = (uint64_t)(g->p->hi - g->p->lo) * PAGE;
+		}
+		return true;
 	case HOLD:
 		gen_range(g, s);
 		if (s->len > 16 * PAGE)
@@ -445,6 +459,14 @@ bool program_has_huge(const struct program *p)
 	return false;
 }
 
+bool program_keeps_source(const struct program *p)
+{
+	for (int i = 0; i < p->n; i++)
+		if (p->step[i].op == MREMAP && p->step[i].b & MREMAP_DONTUNMAP)
+			return true;
+	return false;
+}
+
 bool program_all_relocate(const struct program *p)
 {
 	for (int i = 0; i < p->n; i++)
@@ -459,6 +481,7 @@ bool program_all_relocate(const struct program *p)
 static const char *const op_names[OPS] = {
 	"map", "unmap", "mremap", "protect", "advise", "lock", "unlock", "write",
 	"read", "fork", "exit", "seal", "watch", "wp", "find", "hold", "release",
+	"coalesce",
 };
 
 /* Addresses in the arena are pages from its middle, "@-12". */
@@ -821,6 +844,10 @@ static void c_step(const struct step *s, int i, FILE *f)
 	case ADVISE:
 		fprintf(f, "say(step, \"madvise\", madvise((void *)%s, %s, %lu));\n",
 			addr, len, s->a);
+		break;
+	case COALESCE:
+		fprintf(f, "say(step, \"madvise\", madvise((void *)%s, %s, 104));\n", addr,
+			len);
 		break;
 	case LOCK: case UNLOCK:
 		fprintf(f, "say(step, \"%s\", %s((void *)%s, %s));\n",

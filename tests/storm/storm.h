@@ -54,7 +54,9 @@ enum op {
 	MAP, UNMAP, MREMAP, PROTECT, ADVISE, LOCK, UNLOCK, WRITE, READ, FORK, EXIT,
 	SEAL, WATCH, WP, FIND,
 	HOLD,		/* take a reference to the pages, as by vmsplice() */
-	RELEASE, OPS
+	RELEASE,
+	COALESCE,	/* MADV_COALESCE */
+	OPS
 };
 
 enum kind { ANON, NORESERVE, SHARED, FILE_PRIVATE, KINDS };
@@ -66,6 +68,7 @@ enum kind { ANON, NORESERVE, SHARED, FILE_PRIVATE, KINDS };
  *						wherever the kernel put it, too
  *	PROTECT	prot
  *	ADVISE	advice
+ *	COALESCE 1: by another process
  *	WRITE	tag of the first page
  *	FORK	number of the child
  */
@@ -90,6 +93,8 @@ void step_print(const struct step *s, FILE *f);
 const char *step_text(const struct step *s);
 bool program_has_huge(const struct program *p);
 bool program_has(const struct program *p, enum op op);
+/* Is there MREMAP_DONTUNMAP? A source that touches the destination stays split off. */
+bool program_keeps_source(const struct program *p);
 /* Do all moves have a flag that relocates? */
 bool program_all_relocate(const struct program *p);
 
@@ -138,6 +143,7 @@ struct setting {
 	bool huge;		/* some pages may be large */
 	bool forks;
 	bool holds;
+	bool coalesces;		/* every call merges what it can */
 };
 
 struct model;
@@ -193,6 +199,7 @@ struct options {
 	bool keep_flags;	/* no second run without */
 	int timeout;		/* seconds a step may take; 0: as long as it likes */
 	long pause;		/* microseconds: see pause_relocations() */
+	bool coalesce;		/* see coalesce_always() */
 	/*
 	 * In each move of one mapping let the n-th thing that can fail do so, and if
 	 * the move fails then, the one after it, and so on. Without the second run.
@@ -261,6 +268,7 @@ void interfere_kill(void);
 
 /* Relocations, and migration, sleep up to @usecs between any two steps: debug kernel. */
 bool pause_relocations(long usecs);
+bool coalesce_always(bool on);
 
 /* ---- taps of main.c ------------------------------------------------------------ */
 
