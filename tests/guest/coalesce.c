@@ -677,6 +677,49 @@ START_TEST(call_at_limit)
 }
 END_TEST
 
+/* What cannot merge, such as stacks and their guards, is no reason to give up. */
+START_TEST(behind_guards)
+{
+	const int guards = 1500, n = 500;
+	struct child child;
+
+	if (child_start(&child)) {
+		write_file(AT_LIMIT, "0");
+		for (int i = 0; i < guards; i++)
+			map_at(arena + i * PAGE, PAGE);
+		for (int i = 0; i < guards; i += 2)
+			mprotect(arena + i * PAGE, PAGE, PROT_NONE);
+		map_pieces(TO, n, PAGE, 1);
+		write_file(LIMIT, "2000");
+		assert_quietly(call_mmap());
+		write_file(AT_LIMIT, "1");
+		assert_quietly(!call_mmap());
+		assert_quietly(mappings(TO, n * PAGE) == 1);
+		check(TO, n * PAGE, 1);
+		_exit(0);
+	}
+	child_end(&child);
+}
+END_TEST
+
+/* Without being asked, nobody breaks up what KSM has merged. */
+START_TEST(ksm_at_limit)
+{
+	const size_t len = 8 * PAGE;
+
+	for (int i = 0; i < 3; i++) {
+		map_same(FROM + 2 * i * len, len, 2);
+		move_to(FROM + 2 * i * len, len, TO + i * len, 0);
+	}
+	ksm_merge(TO, 3 * len, KPF_KSM);
+	write_file(LIMIT, "10");
+	madvise(arena, PAGE, MADV_DONTFORK);
+	write_file(LIMIT, "65530");
+	ck_assert_uint_eq(count_flagged(TO, 3 * len, KPF_KSM), 24);
+	ck_assert_int_eq(mappings(TO, 3 * len), 3);
+}
+END_TEST
+
 /* Where nothing can be gained, nobody looks again before much has changed. */
 START_TEST(hopeless)
 {
@@ -747,6 +790,8 @@ int main(void)
 	tc = add_case(s, "limit");
 	tcase_add_checked_fixture(tc, NULL, limit_reset);
 	tcase_add_loop_test(tc, call_at_limit, 0, ARRAY_SIZE(calls));
+	tcase_add_test(tc, behind_guards);
+	tcase_add_test(tc, ksm_at_limit);
 	tcase_add_test(tc, hopeless);
 
 	return run_suite(s);
