@@ -33,6 +33,11 @@ try() {
 			return
 		fi
 		capture "${runner[@]}" ./$program
+		# Virtual machines are not always able to, for 32 bits.
+		if [[ $status == 126 && $err == *'Exec format error'* ]]; then
+			skip "$name" 'this machine does not run such programs'
+			return
+		fi
 		if [[ $program == smoke ]]; then
 			diag "$name: ${out%%$'\n'*}"
 			tap_like "$status $out$err" "^0 $answers"$'\ngood\n' "$name"
