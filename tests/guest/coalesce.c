@@ -683,14 +683,15 @@ END_TEST
 START_TEST(behind_guards)
 {
 	const int guards = 1500, n = 500;
+	char *below = arena - 2000 * PAGE;
 	struct child child;
 
 	if (child_start(&child)) {
 		write_file(AT_LIMIT, "0");
 		for (int i = 0; i < guards; i++)
-			map_at(arena + i * PAGE, PAGE);
+			map_at(below + i * PAGE, PAGE);
 		for (int i = 0; i < guards; i += 2)
-			mprotect(arena + i * PAGE, PAGE, PROT_NONE);
+			mprotect(below + i * PAGE, PAGE, PROT_NONE);
 		map_pieces(TO, n, PAGE, 1);
 		write_file(LIMIT, "2000");
 		assert_quietly(call_mmap());
