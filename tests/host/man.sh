@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The built page mremap(2): as clean as the pristine one, complete, and its
-# example works.
+# The built pages of section 2: as clean as the pristine ones, complete, and the
+# example of mremap(2) works.
 
 set -euo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
@@ -10,16 +10,11 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../tap.sh"
 
 build=${RELOCATE_BUILD:-build}
-page=$build/man/man2/mremap.2
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
+mapfile -t pages < <(cd "$build/man" && printf '%s\n' man2/*)
 
-plan 13
-
-pristine=$work/pristine.2
-tap_run 'the built page is there' test -s "$page"
-git -C "$build/man-tree" show pristine:man/man2/mremap.2 >"$pristine" 2>/dev/null || :
-tap_run 'the pristine page is there' test -s "$pristine"
+plan $((9 + 6 * ${#pages[@]}))
 
 # Complaints of a checker, without positions, each with its number.
 complaints() { # FILE CHECKER...
@@ -31,7 +26,7 @@ complaints() { # FILE CHECKER...
 lint() { mandoc -T lint "$1" >&2; }
 # shellcheck disable=SC2317
 rendered() { groff -man -Tutf8 -P-c -ww -z "$1"; }
-compare() { # NAME CHECKER
+compare() { # NAME CHECKER COMMAND
 	local before after
 	if ! command -v "$3" >/dev/null; then
 		skip "$1" "no $3"
@@ -45,18 +40,33 @@ compare() { # NAME CHECKER
 		not_ok "$1" "pristine:"$'\n'"$before"$'\n'"patched:"$'\n'"$after"
 	fi
 }
-compare 'mandoc -T lint says no more than for the pristine page' lint mandoc
-compare 'groff -man -ww says no more than for the pristine page' rendered groff
-tap_is "$(grep -n '[[:blank:]]$' "$page" || :)" "$(grep -n '[[:blank:]]$' "$pristine" || :)" 'no blanks at the end of a line'
+text_of() { groff -man -Tascii -P-cbou -rHY=0 -rLL=80n "$1" 2>/dev/null || :; }
 
+tap_is "${pages[*]}" "man2/madvise.2 man2/mremap.2 man2/process_madvise.2" 'the pages that the patches change are built'
+pristine=$work/pristine.2
+for name in "${pages[@]}"; do
+	page=$build/man/$name
+	git -C "$build/man-tree" show "pristine:man/$name" >"$pristine" 2>/dev/null || :
+	tap_run "$name: the pristine page is there" test -s "$pristine"
+	compare "$name: mandoc -T lint says no more than for the pristine page" lint mandoc
+	compare "$name: groff -man -ww says no more than for the pristine page" rendered groff
+	tap_is "$(grep -n '[[:blank:]]$' "$page" || :)" "$(grep -n '[[:blank:]]$' "$pristine" || :)" "$name: no blanks at the end of a line"
+	tap_is "$(text_of "$page" | awk 'length > 80')" "$(text_of "$pristine" | awk 'length > 80')" "$name: no line is wider than 80 columns"
+	tap_like "$(text_of "$page" | grep -c 'not in a released kernel')" '^[1-9]' "$name: says that a released kernel does not have it"
+done
+
+page=$build/man/man2/mremap.2
 text=$work/text
-groff -man -Tascii -P-cbou -rHY=0 -rLL=80n "$page" 2>/dev/null >"$text" || :
+text_of "$page" >"$text"
 section() { awk -v name="$1" '$0 == name { on = 1; next } /^[A-Z]/ { on = 0 } on' "$text" | tr -s ' \n' ' '; }
 tap_like "$(section DESCRIPTION)" ' MREMAP_RELOCATE_ANON .* MREMAP_MUST_RELOCATE_ANON ' \
 	'the page renders and mentions both flags'
 tap_like "$(section VERSIONS)" 'not in any released' 'VERSIONS says that the flags are not released'
 tap_like "$(section ERRORS)" 'EFAULT.*EINVAL.*ENOMEM.*while relocating' 'ERRORS has the new cases'
-tap_is "$(awk 'length > 80' "$text")" '' 'no line is wider than 80 columns'
+
+# The number of the advice stands in the header that kernel/ patches, too.
+advice=$(sed -n 's/^+#define MADV_COALESCE[[:space:]]*\([0-9]*\).*/\1/p' "$here"/../../kernel/7.3/patches/*.patch | sort -u)
+tap_like "$(text_of "$build/man/man2/madvise.2" | tr -s ' \n' ' ' | grep -o 'its value is .* on all arch')" "value is $advice on all" 'madvise(2) has the number of MADV_COALESCE'
 
 # The program in EXAMPLES, as a reader of the page would copy it.
 awk '/^\.\\" SRC BEGIN \(mremap\.c\)/ { on = 1; next } /^\.\\" SRC END/ { on = 0 } on && !/^\.E[XE]$/' "$page" |
