@@ -90,6 +90,11 @@ static inline void await_tick(void)
 	}
 }
 
+static inline int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* ---- memory ---------------------------------------------------------------------- */
 
 static inline char *map_shared_or_private(char *addr, size_t len, int kind)
@@ -173,6 +178,26 @@ static inline long number_in(const char *path, const char *name)
 			value = atol(line + len);
 	fclose(f);
 	return value;
+}
+
+/* Which sizes of large folios page faults use from now on */
+static inline void use_folios(size_t size)
+{
+	static size_t last = 1;
+
+	if (size == last)
+		return;
+	write_file("/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled",
+		   size == 64 * KIB ? "madvise" : "never");
+	write_file("/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled",
+		   size == HUGE ? "madvise" : "never");
+	last = size;
+}
+
+static inline void advise(char *p, size_t len, size_t folio)
+{
+	if (madvise(p, len, folio > PAGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+		err(1, "madvise");
 }
 
 struct counters {

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "bench.h"
+#include "hold.h"
 
 /* UFFDIO_MOVE is newer than the headers of Debian 12. */
 #ifndef UFFDIO_MOVE
@@ -105,26 +106,6 @@ static size_t units_of(const struct row *r)
 static size_t pages_of(const struct row *r)
 {
 	return units_of(r) * unit_of(r) / PAGE;
-}
-
-/* Which sizes of large folios page faults use from now on */
-static void use_folios(size_t size)
-{
-	static size_t last = 1;
-
-	if (size == last)
-		return;
-	write_file("/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled",
-		   size == 64 * KIB ? "madvise" : "never");
-	write_file("/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled",
-		   size == HUGE ? "madvise" : "never");
-	last = size;
-}
-
-static void advise(char *p, size_t len, size_t folio)
-{
-	if (madvise(p, len, folio > PAGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
-		err(1, "madvise");
 }
 
 static long mthp(const char *what)
@@ -308,93 +289,6 @@ static long restore(const struct row *r, char *from, char *to)
 
 /* ---- how long mmap_lock is held ------------------------------------------------------ */
 
-#define TRACING "/sys/kernel/tracing/"
-
-struct hold {
-	int64_t write, longest_write, read;
-};
-
-static bool can_trace(void)
-{
-	return !access(TRACING "events/mmap_lock/mmap_lock_released", F_OK);
-}
-
-static void start_tracing(void)
-{
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	/* The text has microseconds of the others; where this counts, it is instructions. */
-	write_file(TRACING "trace_clock", by_time ? "mono" : "x86-tsc");
-	write_file(TRACING "set_event_pid", pid);
-	write_file(TRACING "buffer_size_kb", "4096");
-	write_file(TRACING "tracing_on", "0");
-	write_file(TRACING "events/mmap_lock/mmap_lock_acquire_returned/enable", "1");
-	write_file(TRACING "events/mmap_lock/mmap_lock_released/enable", "1");
-}
-
-static void stop_tracing(void)
-{
-	write_file(TRACING "events/mmap_lock/enable", "0");
-	write_file(TRACING "trace", "");
-	write_file(TRACING "tracing_on", "1");
-	write_file(TRACING "trace_clock", "local");
-}
-
-/* Sum up the events: lines such as "name-1 [000] ..... 123456: mmap_lock_...: ..." */
-static bool read_holds(struct hold *h)
-{
-	FILE *f = fopen(TRACING "trace", "re");
-	int64_t since_write = -1, since_read = -1;
-	char line[512];
-	bool whole = true;
-
-	if (!f)
-		err(1, "trace");
-	*h = (struct hold) {};
-	while (fgets(line, sizeof(line), f)) {
-		const char *event = strstr(line, ": mmap_lock_");
-		const bool writing = strstr(line, "write=true");
-		unsigned long in_buffer, written;
-		const char *t = event;
-		int64_t at;
-
-		if (sscanf(line, "# entries-in-buffer/entries-written: %lu/%lu",
-			   &in_buffer, &written) == 2)
-			whole = in_buffer == written;
-		if (!event)
-			continue;
-		while (t > line && t[-1] != ' ')
-			t--;
-		at = by_time ? (int64_t)(strtod(t, NULL) * 1e9 + 0.5) : atoll(t);
-		if (strstr(event, "acquire_returned")) {
-			/* A downgrade comes as one more acquisition, for reading. */
-			if (since_write >= 0 && !writing) {
-				h->write += at - since_write;
-				if (at - since_write > h->longest_write)
-					h->longest_write = at - since_write;
-				since_write = -1;
-			}
-			*(writing ? &since_write : &since_read) = at;
-		} else if (writing && since_write >= 0) {
-			h->write += at - since_write;
-			if (at - since_write > h->longest_write)
-				h->longest_write = at - since_write;
-			since_write = -1;
-		} else if (!writing && since_read >= 0) {
-			h->read += at - since_read;
-			since_read = -1;
-		}
-	}
-	fclose(f);
-	return whole;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* The same operation again, with the lock's events; their own cost is in it. */
 static void measure_hold(const struct row *r)
 {
@@ -402,7 +296,7 @@ static void measure_hold(const struct row *r)
 	const int n = r->len > HUGE ? 1 : 3;
 	char *to = to_of(r);
 
-	start_tracing();
+	start_tracing(by_time);
 	for (int i = 0; i < n; i++) {
 		char *from = acquire(r);
 		struct hold h;
@@ -413,7 +307,7 @@ static void measure_hold(const struct row *r)
 		write_file(TRACING "tracing_on", "1");
 		perform(r, from, to);
 		write_file(TRACING "tracing_on", "0");
-		if (!read_holds(&h))
+		if (!read_holds(&h, by_time))
 			complain(r, "all events kept", 0, 1);
 		best.write = smaller(best.write, h.write);
 		best.longest_write = smaller(best.longest_write, h.longest_write);

@@ -99,6 +99,14 @@ at_most "swapped-out pages, not congruent, $what" "$(figure relocate 0 no)" 88
 at_most "swapped-out pages, congruent, $what" "$(figure relocate 0 yes)" 42
 at_most 'one page by itself, instructions per call' "$(figure relocate 4 no 4096)" 11450
 
+coalescing() { # NAME FOLIO-KIB PIECES COLUMN
+	awk -F , -v row="$1,$2,$3" -v column="$4" '$1 "," $2 "," $3 == row { print $column }' "$tables/coalesce.csv"
+}
+at_most "coalescing, 4 KiB folios, $what" "$(coalescing whole 4 1 5)" 48
+at_most "coalescing, 64 KiB folios, $what" "$(coalescing whole 64 1 5)" 25
+at_most "coalescing, huge pages, $what" "$(coalescing whole 2048 1 5)" 3
+at_most 'coalescing, 60,000 mappings of a page, instructions per mapping' "$(coalescing pieces 4 60000 6)" 6000
+
 # Nothing to relocate.  What a child shares is seen only by looking at the pages, at the
 # first one here: that costs something, and is only shown.
 nothing() { # CALL
