@@ -12,6 +12,6 @@ command -v autoconf >/dev/null || {
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-autoconf --warnings=all --output="$out" "$top/configure.ac"
+RA_TOP=$top autoconf --warnings=all --output="$out" "$top/configure.ac"
 chmod +x "$out"
 rm -f "$out~"

@@ -20,9 +20,9 @@
 #include <stddef.h>
 #include <sys/mman.h>	/* MAP_FAILED */
 
-/* The version of this header; mremap_compat_version() is the library's. */
-#define MREMAP_COMPAT_VERSION_MAJOR 0
-#define MREMAP_COMPAT_VERSION_MINOR 1
+/* The version of this header, and of the project; mremap_compat_version() is the library's. */
+#define MREMAP_COMPAT_VERSION_MAJOR 1
+#define MREMAP_COMPAT_VERSION_MINOR 0
 #define MREMAP_COMPAT_VERSION_PATCH 0
 #define MREMAP_COMPAT_VERSION \
 	(MREMAP_COMPAT_VERSION_MAJOR * 1000000 + \
@@ -323,7 +323,7 @@ struct mremap_compat_report {
  * gone when the call returns.  So no child has such a descriptor, of fork(2),
  * vfork(2), posix_spawn(3) or clone(2) by whatever thread, in a signal
  * handler or not.  (In copies of the library from before the release of
- * 0.1.0, a child made during a call kept them, and pages that UFFD_MOVE had
+ * 1.0.0, a child made during a call kept them, and pages that UFFD_MOVE had
  * found pinned were copied.)  What is left: whoever may trace the process
  * (ptrace(2)) could always do all of it; and a handler of SIGSYS, by which a
  * sandbox answers system calls, runs in that thread, without the process's

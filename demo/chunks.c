@@ -38,14 +38,15 @@ static pthread_t thread[MAX_THREADS];
 /* Three pages in a mapping that exists from the start, for mprotect(). */
 static char pages[3 * PAGE] __attribute__((aligned(PAGE)));
 
-static bool verbose;
+static bool verbose, wait_for_input;
 
 static void usage(FILE *to)
 {
-	fputs("Usage: chunks [-v] [-n COUNT] [-s SIZE] [-g GROWN] [-t THREADS]\n"
+	fputs("Usage: chunks [-vw] [-n COUNT] [-s SIZE] [-g GROWN] [-t THREADS]\n"
 	      "Allocate COUNT chunks of SIZE bytes, grow each to GROWN bytes with realloc(),\n"
 	      "and report on the mappings.  Defaults: -n 110000 -s 6000 -g 22000 -t 64.\n"
 	      "  -v  readable text besides the line of key=value pairs\n"
+	      "  -w  end when standard input does, so that the process can be looked at\n"
 	      "Exit status: 0 every byte right, 1 content wrong, 2 set-up error.\n", to);
 }
 
@@ -241,9 +242,10 @@ int main(int argc, char **argv)
 	bool right = true;
 
 	setvbuf(stdout, stdout_buffer, _IOFBF, sizeof(stdout_buffer));
-	while ((option = getopt(argc, argv, "vhn:s:g:t:")) != -1) {
+	while ((option = getopt(argc, argv, "vwhn:s:g:t:")) != -1) {
 		switch (option) {
 		case 'v': verbose = true; break;
+		case 'w': wait_for_input = true; break;
 		case 'n': count = number(optarg, 'n', 100000000); break;
 		case 's': size = number(optarg, 's', 1 << 30); break;
 		case 'g': grown = number(optarg, 'g', 1 << 30); break;
@@ -336,5 +338,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "chunks: cannot write the result: %s\n", strerror(errno));
 		return EXIT_SETUP;
 	}
+	while (wait_for_input && read(STDIN_FILENO, read_buffer, sizeof(read_buffer)) > 0)
+		;
 	return right ? 0 : EXIT_CONTENT;
 }

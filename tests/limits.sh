@@ -41,6 +41,7 @@ idle_of() {
 	long-storm-badinput-debug) echo 120 500 ;;
 	# glibc's tests as a whole, while others interfere
 	long-storm-others-*) echo 300 1300 ;;
+	long-dist) echo 120 240 ;;
 	long-storm*) echo 60 700 ;;
 	long-compat-*-debug) echo 60 600 ;;
 	long-glibc-tests) echo 600 9000 ;;

@@ -27,6 +27,7 @@
 #endif
 
 #include "mremap_compat.h"
+#include "report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -523,7 +524,15 @@ static void give_advice(struct findings *found)
 		advise(found, "not everything could be found out: look at the limits above, and at vm.max_map_count");
 }
 
-static void find_all(struct findings *found)
+/* Words of the environment may be anybody's secret. */
+static void hide_environment(struct findings *found)
+{
+	if (found->variable)
+		found->variable = "(set; not shown)";
+	strcpy(found->bad_word, "...");
+}
+
+static void find_all(struct findings *found, bool for_report)
 {
 	int i;
 
@@ -532,6 +541,8 @@ static void find_all(struct findings *found)
 	found->libc_version = gnu_get_libc_version();
 #endif
 	find_variable(found);
+	if (for_report)
+		hide_environment(found);
 	find_settings(found);
 	for (i = 0; i < MREMAP_COMPAT_METHODS; i++) {
 		found->methods[i].bit = (enum mremap_compat_method)(1 << i);
@@ -806,12 +817,23 @@ static void print_json(const struct findings *found)
 	       (int)found->status);
 }
 
+static void print_report(const struct findings *found)
+{
+	printf("relocate-doctor %s, for a report of a bug.  It has no environment, no\n"
+	       "command lines, no addresses and no names of users or machines.\n\n",
+	       VERSION);
+	print_table(found);
+	report_system();
+}
+
 static void print_help(void)
 {
-	puts("Usage: relocate-doctor [--json]\n"
+	puts("Usage: relocate-doctor [--json | --report]\n"
 	     "Say whether memory that mremap() moves can be relocated here, and how.\n"
 	     "\n"
 	     "  --json     one JSON object instead of a table\n"
+	     "  --report   the table and more about the system, to go with the report of a\n"
+	     "             bug: nothing private is in it\n"
 	     "  --help     print this text\n"
 	     "  --version  print the versions of this program and of its library\n"
 	     "\n"
@@ -838,6 +860,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
+		{ "report", no_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 }
@@ -850,6 +873,9 @@ int main(int argc, char **argv)
 		switch (option) {
 		case 'j':
 			print = print_json;
+			break;
+		case 'r':
+			print = print_report;
 			break;
 		case 'h':
 			print_help();
@@ -871,7 +897,7 @@ int main(int argc, char **argv)
 
 	/* Ignored, as some parents leave it, children could not be waited for. */
 	signal(SIGCHLD, SIG_DFL);
-	find_all(&found);
+	find_all(&found, print == print_report);
 	print(&found);
 	return finish(found.status);
 }

@@ -20,7 +20,7 @@ value() { sed -n "s/^chunks: .* $1=\\([^ ]*\\).*/\\1/p" <<<"$out"; }
 # shellcheck disable=SC2317 # called through tap_true
 between() { [[ $1 =~ ^[0-9]+$ ]] && (($1 >= $2 && $1 <= $3)); }
 
-plan 17
+plan 18
 
 capture "$chunks" -n 2000
 tap_is "$status $err" '0 ' 'succeeds'
@@ -42,6 +42,16 @@ fi
 capture "$chunks" -v -n 100 -s 4999 -g 18003 -t 3
 tap_like "$status $out" $'^0 .*100 chunks of 4999 bytes grown to 18003\n.*threads +3 of 3' 'odd sizes, -v'
 tap_is "$(value verified)" yes 'odd sizes verified'
+
+# -w: all is said, and the process still there, until standard input ends.
+mkfifo "$work/input"
+"$chunks" -w -n 50 <"$work/input" >"$work/out" &
+pid=$!
+exec {input}>"$work/input"
+tap_true 'with -w it stays' wait_until grep -q '^chunks: ' "$work/out"
+kill -0 "$pid" || diag 'it ended'
+exec {input}>&-
+wait "$pid"
 
 # Too little address space for the stacks of so many threads.
 # shellcheck disable=SC2016 # for the inner shell

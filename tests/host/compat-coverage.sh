@@ -29,7 +29,7 @@ for source in "$top"/compat/*.c "$top"/compat/tools/*.c "$top"/compat/preload/*.
 	case $source in
 	*/tools/*)
 		tools+=("objects/$name.o")
-		[[ $name == vmafrag || $name == relocate-doctor ]] || vmafrag_parts+=("objects/$name.o")
+		[[ $name == vmafrag || $name == relocate-doctor || $name == report ]] || vmafrag_parts+=("objects/$name.o")
 		;;
 	*/preload/*) ;;
 	*) objects+=("objects/$name.o") ;;
@@ -40,7 +40,7 @@ gcc -shared -Wl,--version-script="$top/compat/preload/preload.map" \
 	-o compat/libmremap_compat_preload.so objects/preload.o "${library[@]}" -ldl
 for tool in vmafrag relocate-doctor; do
 	parts=("objects/$tool.o")
-	[[ $tool != vmafrag ]] || parts+=("${vmafrag_parts[@]}")
+	if [[ $tool == vmafrag ]]; then parts+=("${vmafrag_parts[@]}"); else parts+=(objects/report.o); fi
 	gcc -o "compat/$tool" "${parts[@]}" "${library[@]}"
 done
 for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse fragments; do

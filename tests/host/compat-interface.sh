@@ -87,10 +87,20 @@ declared=$(sed -n '/^[a-z].*mremap_compat[a-z_]*(/s/.*\(mremap_compat[a-z_]*\)(.
 declared=$(sort -u <<<"$declared")
 tap_is "$declared" "$wanted" "the header declares the names of the map"
 
-# Old names with new types would link and not work.
+# The version is in the header alone; configure, which is generated, has a copy.
 tap_is "$(sed -n 's/^#define MREMAP_COMPAT_VERSION_[MAJORINPTCH]* //p' "$src/mremap_compat.h" | paste -sd.)" \
-	"$(sed -n 's/^AC_INIT(\[relocate-anon\], \[\(.*\)\])/\1/p' "$top/configure.ac")" \
-	'the header has the version of the project'
+	"$("$top/scripts/version")" 'the header has the version of the project'
+tap_is "$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$top/configure")" "$("$top/scripts/version")" \
+	'configure has it, too (if not: ./autogen.sh)'
+tap_is "$(sed -n 's/^## \([0-9.]*\).*/\1/p' "$top/CHANGELOG.md" | head -n 1)" "$("$top/scripts/version")" \
+	'CHANGELOG.md begins with it'
+sed '/VERSION_MINOR/d' "$src/mremap_compat.h" >mremap_compat.h
+mkdir scripts compat
+mv mremap_compat.h compat/
+cp "$top/scripts/version" scripts/
+capture scripts/version
+# shellcheck disable=SC2154 # capture sets them
+tap_like "$status $err" '^1 .*no version in' 'a header without one is noticed'
 
 tap_run "C program links with the shared library and runs" sh -c "
 	$cc -I'$src' -o c first.c -L'$lib' -lmremap_compat &&

@@ -29,7 +29,7 @@ if [[ ! -d build/deb ]]; then
 	diag 'no packages to look at'
 	tap_end
 fi
-version=$(sed -n 's/^AC_INIT(\[[^]]*\], \[\([^]]*\)\])$/\1/p' "$top/configure.ac")
+version=$("$top/scripts/version")
 arch=$(dpkg --print-architecture)
 multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
 debs=$tmp/obj/build/deb
@@ -73,7 +73,7 @@ tap_is "$(files "$tools")" "/usr/bin/relocate-doctor
 /usr/share/relocate-anon/vmafrag.schema.json" 'relocate-anon-tools is the tools'
 field() { dpkg-deb -f "$debs/$1" "$2"; }
 tap_is "$(field "$lib" Version) $(field "$dev" Version) $(field "$tools" Version)" \
-	"$version $version $version" 'the version is that of configure.ac'
+	"$version $version $version" 'the version is that of the header'
 tap_is "$(field "$dev" Depends)" "libmremap-compat0 (= $version)" 'libmremap-compat-dev depends on the library'
 tap_like "$(field "$lib" Depends)" '^libc6 \([^,]*\)$' 'which depends on nothing but the C library'
 tap_like "$(field "$tools" Depends)" '^libc6 \([^,]*\)$' 'and so do the tools'

@@ -23,7 +23,7 @@ for f in "${scripts[@]}"; do
 	tap_run "shellcheck $f" shellcheck -x "$f"
 done
 
-for f in README.md CONTRIBUTING.md CHANGELOG.md COPYING kernel/README.md kernel/COPYING \
+for f in README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md COPYING kernel/README.md kernel/COPYING \
 	glibc-patches/README.md glibc-patches/COPYING compat/README.md compat/COPYING \
 	man/README.md man/COPYING tests/README.md bench/README.md; do
 	tap_true "there is $f" test -s "$f"

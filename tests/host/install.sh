@@ -28,6 +28,7 @@ capture make kernel
 tap_like "$status $err" '^2 .*configured with --disable-kernel' 'make kernel says that it is disabled'
 }
 
+version=$("$top/scripts/version")
 tap_run 'make install DESTDIR=' make install DESTDIR="$tmp/dest"
 tap_is "$(find "$tmp/cache" -mindepth 1; ls build)" "$(printf 'compat\ntests')" 'nothing has been fetched'
 mapfile -t functions < <(sed -n '/global:/,/local:/s/^[	 ]*\([a-z_]*\);.*/\1/p' "$top/compat/libmremap_compat.map")
@@ -60,6 +61,8 @@ tap_is "$(sed -n '1,/^$/p' "$tmp/other/else/where/lib64/abi/pkgconfig/mremap_com
 exec_prefix=/else/where
 libdir=/else/where/lib64/abi
 includedir=/else/where/include' 'and so the file for pkg-config says'
+tap_is "$(grep -rh '^\.TH ' "$tmp/dest/opt/x/share/man" | grep -vc "\"relocate-anon $version\"$" || :)" 0 \
+	'each installed page has the version'
 if command -v man >/dev/null; then
 	tap_like "$(man -M "$tmp/dest/opt/x/share/man" 3 mremap_compat_realloc 2>&1 | head -n 2)" \
 		'^mremap_compat\(3\)' 'man shows the page of a function'
@@ -104,12 +107,12 @@ cmake_program() {
 }
 if command -v cmake >/dev/null; then
 	for dest in "$tmp/dest/opt/x/lib" "$tmp/other/else/where/lib64/abi"; do
-		tap_run "a program builds with CMake: ${dest#"$tmp/"}" cmake_program "$dest" 0.1 mremap_compat static
+		tap_run "a program builds with CMake: ${dest#"$tmp/"}" cmake_program "$dest" 1.0 mremap_compat static
 	done
-	tap_run 'with the version of the library' cmake_program "$tmp/dest/opt/x/lib" '0.1.0 EXACT' static
-	for version in 0.2 1 0.0.9 0.1.9; do
-		capture cmake_program "$tmp/dest/opt/x/lib" $version static
-		tap_true "CMake takes it for no $version" [ "$status" != 0 ]
+	tap_run 'with the version of the library' cmake_program "$tmp/dest/opt/x/lib" "$version EXACT" static
+	for other in 0.1 "${version%.*}.999" "${version%%.*}.999" "$((${version%%.*} + 1))"; do
+		capture cmake_program "$tmp/dest/opt/x/lib" "$other" static
+		tap_true "CMake takes it for no $other" [ "$status" != 0 ]
 	done
 else
 	skip 'a program builds with CMake' 'no cmake'

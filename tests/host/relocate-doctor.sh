@@ -33,7 +33,7 @@ if [[ -x $lib/relocate-doctor ]]; then
 else
 	diag "no $lib/relocate-doctor, building one"
 	tap_run 'the program builds' "$cc" "${strict[@]}" -std=c11 \
-		-o "$doctor" "$src/tools/relocate-doctor.c" "$src"/*.c
+		-o "$doctor" "$src"/tools/{relocate-doctor,report}.c "$src"/*.c
 fi
 
 # under FILTER[,FILTER]... COMMAND...: with seccomp filters CALL[/BITS]=ACTION,
@@ -447,7 +447,7 @@ want plainly 'd["limits"]["RLIMIT_NOFILE"]' "$(ulimit -Sn)" 'a limit'
 
 capture "$doctor" --json --help extra
 tap_is "$status" 0 '--help'
-for text in --json --help --version '0 ' '1 ' '2 ' '3 ' '64 '; do
+for text in --json --report --help --version '0 ' '1 ' '2 ' '3 ' '64 '; do
 	tap_like "$out" $'\n'"  $text" "--help knows $text"
 done
 v=$(awk '$2 ~ /^MREMAP_COMPAT_VERSION_(MAJOR|MINOR|PATCH)$/ { v = v "." $3 } END { print substr(v, 2) }' \
@@ -703,6 +703,33 @@ else
 	skip 'files of /proc' 'not root, or no mount namespaces'
 fi
 
+# --- a report -------------------------------------------------------------------
+
+# Nothing of the environment, of where it runs and of who runs it, be it the variable's value
+mkdir "/tmp/some-folder.$$"
+capture env -C "/tmp/some-folder.$$" -i SECRET=sesame MREMAP_COMPAT_METHODS=swordfish HOME=/home/somebody \
+	USER=somebody "$doctor" --report
+rmdir "/tmp/some-folder.$$"
+tap_is "$status" "$best" 'exit status: a report'
+tap_like "$out" $'^relocate-doctor '"$v"$', .*\nSystem\n.*\nMethods\n.*\nSettings\n.*\nFor a report\n' \
+	'a report is the table and more'
+tap_like "$out" $'\n  page size +'"$(getconf PAGESIZE)"$'\n' 'it has the page size'
+tap_like "$out" $'\n  distribution +'"$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null || echo unknown)"$'\n' 'and the distribution'
+tap_like "$out" 'has the word "\.\.\.", which is no method' 'and says what is wrong with the variable'
+found=
+# A short name of a machine can be part of another word.
+machine=$(uname -n)
+((${#machine} > 4)) || machine=sesame
+for word in sesame swordfish somebody some-folder "$machine" "$doctor" 0x @ "/$(basename "$tmp")"; do
+	! grep -qiF -e "$word" <<<"$out" || found+=" $word"
+done
+tap_is "$found" '' 'nothing private is in it'
+tap_is "$(grep -oE '/[a-z]+/[a-zA-Z/_.-]+' <<<"$out" | sort -u)" '/dev/userfaultfd' 'and no path of a file'
+tap_is "$(grep -E '[0-9a-f]{10,}' <<<"$out" | grep -vE '^  (kernel|version of the kernel|RLIMIT_[A-Z]*) ' || :)" '' 'and no address'
+tap_is "$(sed -n '/^For a report/,$p' <<<"$out" | awk '!/^(  [a-zA-Z_:. ]+  [^ ].*|For a report|)$/')" '' 'each line is a name and a value'
+capture env MREMAP_COMPAT_METHODS=plain "$doctor" --report
+tap_like "$out" 'MREMAP_COMPAT_METHODS +\(set; not shown\)'$'\n' 'that it is set is said'
+
 # --- limits -------------------------------------------------------------------
 
 both 'no descriptors' "$(if_kernel 0 3)" system TEST_NOFILE=0 "$doctor"
@@ -731,7 +758,7 @@ run 'SIGCHLD ignored' "$best" ./under ignore-children "$doctor"
 {
 	capture bash -c '"$1" <&- 2>&-' - "$doctor"
 	tap_is "$status" "$best" 'with standard input and error closed'
-	for option in '' --json --help --version; do
+	for option in '' --json --report --help --version; do
 		# shellcheck disable=SC2086 # none if empty
 		capture bash -c '"$@" >/dev/full' - "$doctor" $option
 		tap_is "$status" 3 "standard output is full: $option"
@@ -757,7 +784,7 @@ page=$top/man/relocate-doctor.1
 tap_run 'mandoc has no complaint' mandoc -T lint -W warning "$page"
 tap_is "$(groff -man -Tutf8 -ww -z "$page" 2>&1)" '' 'groff has no complaint'
 text=$(groff -man -Tascii -P-cbou -rHY=0 -rLL=80n "$page" 2>/dev/null)
-for option in --json --help --version; do
+for option in --json --report --help --version; do
 	tap_like "$text" $'\n'" +$option( |"$'\n)' "the page has $option"
 done
 for n in 0 1 2 3 64; do
