@@ -217,6 +217,28 @@ START_TEST(many)
 }
 END_TEST
 
+/* What one batch has relocated, the next one need not. */
+START_TEST(batch_ends)
+{
+	enum { small = 256, large = 400 };
+	char *p = in_pieces(small, 1), *area, *from = map(large, RW);
+
+	area = map(small + large + 2, PROT_NONE) + page;
+	for (size_t i = 0; i < small; i++)
+		ck_assert_ptr_ne(mremap(p + i * page, page, page, FIXED,
+					area + i * page), MAP_FAILED);
+	fill_piece(from, small, large * page);
+	ck_assert_ptr_ne(mremap(from, large * page, large * page, FIXED,
+				area + small * page), MAP_FAILED);
+	if (!coalesces(UFFD_MOVE, area, (small + large) * page))
+		return;
+	ck_assert_int_eq(mappings(area, (small + large) * page), 1);
+	ck_assert_uint_eq(report.relocated, small + 1);
+	check_pieces(area, small, 1);
+	check_piece(area + small * page, small, large * page);
+}
+END_TEST
+
 /* What has the place of its address already stays, and others come to it. */
 START_TEST(largest_stays)
 {
@@ -416,6 +438,26 @@ static bool kills(const char *p)
 	return WIFSIGNALED(status);
 }
 
+/* Whether a mapping has the mark of those with guard pages (Linux 6.18). */
+static bool is_marked(const char *p)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	bool here = false, marked = false;
+	char line[512];
+
+	ck_assert_ptr_nonnull(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		unsigned long from, to;
+
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = (unsigned long)p >= from && (unsigned long)p < to;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			marked = strstr(line, " gu");
+	}
+	fclose(smaps);
+	return marked;
+}
+
 /* Guard pages still guard. */
 START_TEST(guards)
 {
@@ -438,6 +480,9 @@ START_TEST(guards)
 		/* 0-1, 2 with the guard, 3-5 */
 		ck_assert_int_eq(mappings(p, 2 * n * page), 3);
 		ck_assert_int_eq(report.apart_reason, MREMAP_COMPAT_UNSUITABLE);
+		/* The mark would stay for ever. */
+		ck_assert(!is_marked(p));
+		ck_assert(!is_marked(p + 2 * (n - 1) * page));
 	} else {
 		ck_assert_int_eq(mappings(p, 2 * n * page), 1);
 	}
@@ -460,7 +505,8 @@ START_TEST(locked)
 	char *p = in_pieces(n, 1);
 	long before;
 
-	if (mlock(p + 2 * page, 2 * page))
+	/* Sanitizers make mlock() do nothing. */
+	if (syscall(SYS_mlock, p + 2 * page, 2 * page))
 		return;
 	before = locked_kib();
 	if (coalesces(_i, p, n * page))
@@ -664,6 +710,9 @@ static void *map_and_unmap(void *argument)
 
 START_TEST(threads)
 {
+	/* By UFFD_MOVE each takes many calls for which the other one waits, too. */
+	const size_t n = _i == KERNEL ? 64 : 12;
+	const int rounds = _i == KERNEL ? 20 : 6;
 	pthread_t thread;
 
 	if (!supported(_i))
@@ -671,14 +720,19 @@ START_TEST(threads)
 	used = in_pieces(64, 1);
 	ck_assert_int_eq(pthread_create(&thread, NULL, _i == KERNEL ?
 					use_memory : map_and_unmap, NULL), 0);
-	for (int k = 0; k < 20; k++) {
-		char *p = in_pieces(64, 1);
+	for (int k = 0; k < rounds; k++) {
+		char *p = in_pieces(n, 1);
 
-		ck_assert(coalesces(_i, p, 64 * page));
-		check_pieces(p, 64, 1);
-		if (_i == KERNEL)
-			ck_assert_int_eq(mappings(p, 64 * page), 1);
-		munmap(p - page, 66 * page);
+		if (_i == KERNEL) {
+			ck_assert(coalesces(_i, p, n * page));
+			ck_assert_int_eq(mappings(p, n * page), 1);
+		} else if (mremap_compat_coalesce(p, n * page, methods[_i],
+						  &report)) {
+			/* Every place that it tried was taken. */
+			ck_assert_int_eq(errno, ENOMEM);
+		}
+		check_pieces(p, n, 1);
+		munmap(p - page, (n + 2) * page);
 		if (_i == KERNEL)
 			ck_assert(coalesces(_i, used, 64 * page));
 	}
@@ -1104,6 +1158,7 @@ static Suite *suite(void)
 	tcase_add_test(live, probe);
 	tcase_add_loop_test(live, merges, 0, METHODS);
 	tcase_add_loop_test(live, many, 0, 2 * METHODS);
+	tcase_add_test(live, batch_ends);
 	tcase_add_test(live, largest_stays);
 	tcase_add_loop_test(live, among_others, 0, METHODS);
 	tcase_add_test(live, beside_the_range);
