@@ -37,7 +37,7 @@ if [[ -x $built ]]; then
 	ok 'vmafrag is built'
 else
 	tap_run 'vmafrag compiles' "$cc" -std=c11 -O2 -Wall -Wextra -Werror -I"$top/compat" -o "$vmafrag" \
-		"${parts[@]}" "$top/compat/maps.c"
+		"${parts[@]}" "$top"/compat/*.c
 fi
 
 # Pages whose neighbours differ, each in what is the argument.
