@@ -50,8 +50,8 @@ static const char help[] =
 "      --why              also list runs of neighbours that are separate, and why\n"
 "      --top[=N]          the N processes (default 10) that are nearest to\n"
 "                         vm.max_map_count, of all or of those named\n"
-"      --heal             merge them, where they are, while the process runs on, and\n"
-"                         say what it was before and is after; with --top, those\n"
+"      --heal             merge them, where they are, while the process goes on,\n"
+"                         and say what was before and is after; with --top, those\n"
 "                         of each process that is listed\n"
 "      --progress         with --heal: say on standard error how far it is\n"
 "      --watch[=SECONDS]  print a line every SECONDS (default 1) until the\n"
@@ -87,8 +87,8 @@ static const char help[] =
 "permission to read the memory of the process.  What stays apart, and why, is a\n"
 "guess by what /proc shows.\n"
 "\n"
-"Exit status: 0 success, 1 error, 2 wrong usage, 4 the kernel cannot do what --heal\n"
-"is for, and nothing has been changed; with --warn or --critical\n"
+"Exit status: 0 success, 1 error, 2 wrong usage, 4 the kernel does not have what\n"
+"--heal needs, and nothing has been changed; with --warn or --critical\n"
 "0 below both, 1 warning, 2 critical, 3 error or wrong usage, which is printed on\n"
 "standard output as well: UNKNOWN and why, but not with --json or --prometheus.\n";
 
