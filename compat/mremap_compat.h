@@ -2,7 +2,7 @@
 /*
  * mremap() with MREMAP_RELOCATE_ANON and MREMAP_MUST_RELOCATE_ANON on every
  * system: by the kernel's flags where it has them, on request by other methods
- * where it lacks them, and else as a wish that goes unheard.
+ * where it lacks them; otherwise the flag is ignored.  And MADV_COALESCE, likewise.
  *
  * All functions but mremap_compat_open() and mremap_compat_close() may be called
  * from any thread at any time, from a signal handler, and from the child after
@@ -478,7 +478,8 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  *   size     bytes, rounded up to whole pages; 0: nothing to do.  The range may have
  *	      holes and mappings of any kind.
  *   methods  the set of methods that may be used.  COPY and PLAIN are not for this
- *	      (NOT_ALLOWED in the report), so that the sets of the other calls will do.
+ *	      (MREMAP_COMPAT_NOT_ALLOWED in the report), so that the sets of the other
+ *	      calls will do.
  *   report   filled in also if the call fails; may be NULL
  *
  * KERNEL is madvise(2) with MADV_COALESCE.  No page moves, and other threads may use
@@ -487,8 +488,8 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  *
  * UFFD_MOVE, where the kernel does not have the advice, relocates mapping by mapping:
  * the pages are moved out, and by ioctl(UFFDIO_MOVE) back to where they were, into a
- * mapping that is as if it were new.  WHOEVER NAMES IT STATES THAT NOBODY ELSE USES THE
- * RANGE DURING THE CALL, as for mremap_compat_ext(), where the rest of what is said of
+ * mapping that is as if it were new.  WHOEVER NAMES IT STATES THAT NOTHING BUT THE CALL
+ * USES THE RANGE MEANWHILE, as for mremap_compat_ext(), where the rest of what is said of
  * UFFD_MOVE goes for this, too.  With KERNEL alone, only the advice is used.  The
  * mappings must be wholly in the range, readable, writable, not locked, without guard
  * pages and not registered with userfaultfd(2).  What lies beside the range stays as it
@@ -522,8 +523,8 @@ struct mremap_compat_coalesce_report {
 	/*
 	 * By UFFD_MOVE (the kernel does not tell): mappings relocated, and pairs of
 	 * mappings that touch, look alike and had to stay apart, with the reason of the
-	 * last, NOT_TRIED if there are none.  UNSUITABLE also: they differ in what
-	 * cannot be seen.
+	 * last (MREMAP_COMPAT_NOT_TRIED if there are none).  UNSUITABLE also: they differ
+	 * in what cannot be seen.
 	 */
 	size_t relocated, apart;
 	enum mremap_compat_reason apart_reason;
