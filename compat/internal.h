@@ -110,6 +110,15 @@ static inline int mc_ioctl(int fd, unsigned long request, void *argument)
 	return (int)syscall(SYS_ioctl, (long)fd, request, argument);
 }
 
+/* Whether err can mean that flags or an advice are unknown or forbidden. */
+bool mc_is_refusal(int err);
+
+/* What a probe says of a call that fails with err. */
+enum mremap_compat_support mc_support_of(int err);
+
+/* Why a method is left out, by the answer of its probe; USED if it is not. */
+enum mremap_compat_reason mc_reason_for(enum mremap_compat_support answer);
+
 /* A move to be made by UFFD_MOVE or COPY. Sizes are in whole pages. */
 struct mc_move {
 	char *old;
@@ -130,6 +139,24 @@ enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
 				      enum mremap_compat_method method,
 				      const struct mc_move *move,
 				      void **result, bool *begun);
+
+/*
+ * Call a function apart, with a job by which mc_relocate_here() relocates mappings where
+ * they are, by UFFD_MOVE and with one userfaultfd for all.  Returns USED, or why not; if
+ * a filter has ended the thread (FORBIDDEN), the mapping under way is as it was.  Changes
+ * errno.
+ */
+struct job;
+enum mremap_compat_reason mc_here(void (*function)(struct job *job,
+						   void *argument),
+				  void *argument);
+
+/*
+ * Relocate the pages of a mapping, all of it.  Returns USED; BUSY also for pages that
+ * other processes share; NO_RESOURCES also if no more can be done with this job.
+ */
+enum mremap_compat_reason mc_relocate_here(struct job *job, char *start,
+					   size_t size);
 
 /* What a move of so many bytes by UFFD_MOVE costs, by the table of costs. */
 uint64_t mc_cost_of_move(size_t size);

@@ -18,6 +18,9 @@
  *	[empty]                    [empty] --->  [pages]     UFFDIO_MOVE or copy
  *	                                         [pages]     rest unmapped
  *
+ * To relocate a mapping where it is, "old" is the target, too: the shell takes its
+ * place, and the pages come back. (So one of the two moves is a plain one.)
+ *
  * "old" stays mapped until the pages are in their place, so that nobody else
  * gets its addresses and they can be brought back until then. A place that is
  * not fixed is found by the kernel in the call that moves something there, with
@@ -39,6 +42,9 @@
 
 #ifndef SYS_userfaultfd
 # error "no userfaultfd"
+#endif
+#ifndef MADV_POPULATE_READ
+# define MADV_POPULATE_READ 22
 #endif
 #ifndef MADV_POPULATE_WRITE
 # define MADV_POPULATE_WRITE 23
@@ -100,6 +106,7 @@ struct pm_scan_arg {
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63)
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
 #define PAGEMAP_GUARD ((uint64_t)1 << 58)
+#define PAGEMAP_EXCLUSIVE ((uint64_t)1 << 56)	/* mapped once */
 
 /*
  * How often UFFDIO_MOVE is tried again when it gets nowhere (EAGAIN). Early
@@ -153,8 +160,10 @@ static size_t tables_apart(bool split)
 
 struct job {
 	const struct mc_move *move;
+	struct mc_move own;	/* that, if the target is old */
 	size_t size;		/* of what moves, the smaller of both */
 	size_t done;		/* of it is at the target (UFFD_MOVE) */
+	bool here;		/* the target is old (UFFD_MOVE only) */
 	bool split;		/* no huge page moves as a whole (UFFD_MOVE) */
 	bool lost_place;	/* another thread got into it */
 	bool in_use;		/* something was mapped at a fixed target */
@@ -533,6 +542,20 @@ void mc_doubt_closing_cost(void)
 			      memory_order_relaxed);
 }
 
+/* Whether a page is mapped elsewhere, too; also if that cannot be found out. */
+static bool is_shared(int pagemap, char *start)
+{
+	const size_t page = mc_page_size();
+	const uint64_t wanted = PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE;
+	uint64_t entry = 0;
+
+	/* In swap, it is not known. */
+	madvise(start, page, MADV_POPULATE_READ);
+	return read_at(pagemap, &entry, sizeof(entry), (uint64_t)
+		       ((uintptr_t)start / page) * sizeof(entry)) !=
+	       sizeof(entry) || (entry & wanted) != wanted;
+}
+
 /*
  * UFFDIO_MOVE from *done up to size, to a place that is registered. *done counts what
  * has moved, also if it stops early or a filter ends the thread. Returns 0 or an error
@@ -572,8 +595,11 @@ static int move_pages(const struct job *job, char *to, char *from, size_t size,
 			/*
 			 * Shared since fork(), or by KSM: a write fault gives
 			 * us a page of our own. If that does not help, it is
-			 * pinned.
+			 * pinned. It takes memory, which is no gain where it
+			 * only is to merge.
 			 */
+			if (job->here && is_shared(job->pagemap, from + *done))
+				return EBUSY;
 			unshared = *done;
 			if (madvise(from + *done, page, MADV_POPULATE_WRITE))
 				return errno == ENOMEM ? ENOMEM : EBUSY;
@@ -997,13 +1023,22 @@ static int fill_target(struct job *job)
 	return err;
 }
 
+/* What it took goes. */
+static void end_move(struct job *job)
+{
+	release_guards(job);
+	unmap(&job->pages, job->size);
+	unmap(&job->aside, job->move->new_size);
+}
+
 static void run(struct job *job)
 {
 	const struct mc_move *m = job->move;
 	int err;
 
 	job->split = sizeof(long) == 4 || job->size < table_size();
-	err = keep_room(job);
+	job->in_use = job->here;
+	err = job->here ? 0 : keep_room(job);
 	if (!err)
 		err = take_places(job);
 	if (!err)
@@ -1011,7 +1046,7 @@ static void run(struct job *job)
 	if (!err)
 		err = fill_target(job);
 	/* Cutting a mapping in two can fail, too. */
-	if (!err && munmap(m->old, m->old_size))
+	if (!err && !job->here && munmap(m->old, m->old_size))
 		err = errno;
 	if (err) {
 		bring_back(job);
@@ -1020,9 +1055,7 @@ static void run(struct job *job)
 	}
 	job->result = job->target;
 	job->reason = MREMAP_COMPAT_USED;
-	release_guards(job);
-	unmap(&job->pages, job->size);
-	unmap(&job->aside, m->new_size);
+	end_move(job);
 }
 
 /* What the thread does. */
@@ -1093,4 +1126,86 @@ enum mremap_compat_reason mc_relocate(struct mremap_compat_handle *handle,
 	*result = job.result;
 	*begun = job.begun;
 	return job.reason;
+}
+
+/* ---- where it is ------------------------------------------------------------ */
+
+struct here {
+	struct job job;
+	void (*function)(struct job *job, void *argument);
+	void *argument;
+	enum mremap_compat_reason reason;	/* NOT_TRIED: has not ended */
+};
+
+static void work_here(void *argument)
+{
+	struct here *here = argument;
+	struct job *job = &here->job;
+	const uint64_t begin = processor_time();
+	enum mremap_compat_reason reason = MREMAP_COMPAT_USED;
+
+	job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
+	if (job->pagemap < 0)
+		reason = reason_of(errno);
+	else
+		reason = mc_uffd_open(&job->fd);
+	if (reason == MREMAP_COMPAT_USED)
+		here->function(job, here->argument);
+	mc_close(job->pagemap);
+	if (job->fd >= 0)
+		uffd_close(job->fd, begin, job->moved);
+	here->reason = reason;
+}
+
+enum mremap_compat_reason mc_here(void (*function)(struct job *job,
+						   void *argument),
+				  void *argument)
+{
+	struct here here = {
+		.job = {
+			.here = true, .in_use = true, .fd = -1, .kept = -1,
+			.pagemap = -1, .method = MREMAP_COMPAT_UFFD_MOVE,
+		},
+		.function = function, .argument = argument,
+	};
+	struct job *job = &here.job;
+	int err;
+
+	job->move = &job->own;
+	err = mc_apart(work_here, &here);
+	if (err)
+		return reason_of(err);
+	if (here.reason == MREMAP_COMPAT_NOT_TRIED) {
+		/* As in mc_relocate(); between two mappings nothing is left to do. */
+		job->fd = job->pagemap = -1;
+		if (job->reason == MREMAP_COMPAT_USED)
+			end_move(job);
+		else
+			bring_back(job);
+		here.reason = MREMAP_COMPAT_FORBIDDEN;
+	}
+	return here.reason;
+}
+
+enum mremap_compat_reason mc_relocate_here(struct job *job, char *start,
+					   size_t size)
+{
+	enum mremap_compat_reason reason;
+
+	job->own = (struct mc_move){
+		.old = start, .old_size = size, .new_size = size,
+		.fixed = true, .to = start,
+	};
+	job->size = size;
+	job->reason = MREMAP_COMPAT_NOT_TRIED;
+	reason = check_mapping(job->move);
+	if (reason != MREMAP_COMPAT_USED)
+		return reason;
+	if (has_guard(job->pagemap, start, size))
+		return MREMAP_COMPAT_UNSUITABLE;
+	run(job);
+	job->done = 0;
+	/* What is registered merges once the descriptor is closed. */
+	return job->stuck || job->pages ? MREMAP_COMPAT_NO_RESOURCES :
+					  job->reason;
 }

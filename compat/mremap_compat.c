@@ -140,18 +140,17 @@ API unsigned int mremap_compat_set_methods(unsigned int methods)
  */
 static atomic_int answers[MREMAP_COMPAT_METHODS];
 
-/* Whether err can mean that flags are unknown or forbidden. */
-static bool is_refusal(int err)
+bool mc_is_refusal(int err)
 {
 	return err == EINVAL || err == ENOSYS || err == EPERM || err == EACCES;
 }
 
-static enum mremap_compat_support support_of(int err)
+enum mremap_compat_support mc_support_of(int err)
 {
 	if (err == EPERM || err == EACCES)
 		return MREMAP_COMPAT_NOT_PERMITTED;
-	return is_refusal(err) ? MREMAP_COMPAT_UNSUPPORTED :
-				 MREMAP_COMPAT_UNKNOWN;
+	return mc_is_refusal(err) ? MREMAP_COMPAT_UNSUPPORTED :
+				    MREMAP_COMPAT_UNKNOWN;
 }
 
 /* Memory to ask with; NULL if there is none. */
@@ -184,7 +183,7 @@ static enum mremap_compat_support ask_kernel(void)
 
 	result = mc_mremap(page, size, size, flags, NULL);
 	if (result == MAP_FAILED) {
-		answer = support_of(errno);
+		answer = mc_support_of(errno);
 	} else if (result == page) {
 		/* Flags that are ignored would look like support. */
 		result = mc_mremap(page, size, size, flags | NONSENSE_FLAG,
@@ -208,7 +207,7 @@ static enum mremap_compat_support try_plain(void)
 	if (!page)
 		return MREMAP_COMPAT_UNKNOWN;
 	if (mc_mremap(page, size, size, 0, NULL) == MAP_FAILED)
-		answer = support_of(errno);
+		answer = mc_support_of(errno);
 	munmap(page, size);
 	return answer;
 }
@@ -224,7 +223,7 @@ static enum mremap_compat_support try_dontunmap(char *page)
 				MREMAP_DONTUNMAP, NULL);
 
 	if (other == MAP_FAILED)
-		return support_of(errno);
+		return mc_support_of(errno);
 	munmap(other, size);
 	return MREMAP_COMPAT_SUPPORTED;
 }
@@ -393,23 +392,28 @@ static void *moved(struct call *call, unsigned int method, void *result)
 	return result;
 }
 
+enum mremap_compat_reason mc_reason_for(enum mremap_compat_support answer)
+{
+	switch (answer) {
+	case MREMAP_COMPAT_SUPPORTED:
+		return MREMAP_COMPAT_USED;
+	case MREMAP_COMPAT_NOT_PERMITTED:
+		return MREMAP_COMPAT_FORBIDDEN;
+	case MREMAP_COMPAT_UNKNOWN:
+		return MREMAP_COMPAT_NO_RESOURCES;
+	default:
+		return MREMAP_COMPAT_NOT_SUPPORTED;
+	}
+}
+
 /* Leave out a method that the probe's answer advises against. */
 static bool can_use(struct call *call, enum mremap_compat_method method,
 		    enum mremap_compat_support answer)
 {
-	switch (answer) {
-	case MREMAP_COMPAT_SUPPORTED:
+	if (answer == MREMAP_COMPAT_SUPPORTED)
 		return true;
-	case MREMAP_COMPAT_NOT_PERMITTED:
-		give_reason(call, method, MREMAP_COMPAT_FORBIDDEN);
-		return false;
-	case MREMAP_COMPAT_UNKNOWN:
-		give_reason(call, method, MREMAP_COMPAT_NO_RESOURCES);
-		return false;
-	default:
-		give_reason(call, method, MREMAP_COMPAT_NOT_SUPPORTED);
-		return false;
-	}
+	give_reason(call, method, mc_reason_for(answer));
+	return false;
 }
 
 /*
@@ -441,7 +445,7 @@ static bool by_kernel(struct call *call, void **result)
 		errno = call->saved_errno;
 		return false;
 	}
-	if (is_refusal(errno)) {
+	if (mc_is_refusal(errno)) {
 		const int err = errno;
 
 		/*

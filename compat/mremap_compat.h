@@ -2,7 +2,7 @@
 /*
  * mremap() with MREMAP_RELOCATE_ANON and MREMAP_MUST_RELOCATE_ANON on every
  * system: by the kernel's flags where it has them, on request by other methods
- * where it lacks them, and else as a wish that goes unheard.
+ * where it lacks them; otherwise the flag is ignored.  And MADV_COALESCE, likewise.
  *
  * All functions but mremap_compat_open() and mremap_compat_close() may be called
  * from any thread at any time, from a signal handler, and from the child after
@@ -467,6 +467,83 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
 				 void *region, size_t old_size, size_t new_size,
 				 unsigned int methods,
 				 struct mremap_compat_report *report);
+
+/* ---- Memory that is in pieces ------------------------------------------- */
+
+/*
+ * Merge the mappings of a range, where they are, that touch and differ in nothing but
+ * where their pages were first touched, as after moves that did not relocate.
+ *
+ *   address  multiple of the page size
+ *   size     bytes, rounded up to whole pages; 0: nothing to do.  The range may have
+ *	      holes and mappings of any kind.
+ *   methods  the set of methods that may be used.  COPY and PLAIN are not for this
+ *	      (MREMAP_COMPAT_NOT_ALLOWED in the report), so that the sets of the other
+ *	      calls will do.
+ *   report   filled in also if the call fails; may be NULL
+ *
+ * KERNEL is madvise(2) with MADV_COALESCE.  No page moves, and other threads may use
+ * the memory meanwhile.  It is for all mappings that the range touches, and their
+ * direct neighbours; private anonymous mappings merge.
+ *
+ * UFFD_MOVE, where the kernel does not have the advice, relocates mapping by mapping:
+ * the pages are moved out, and by ioctl(UFFDIO_MOVE) back to where they were, into a
+ * mapping that is as if it were new.  WHOEVER NAMES IT STATES THAT NOTHING BUT THE CALL
+ * USES THE RANGE MEANWHILE, as for mremap_compat_ext(), where the rest of what is said of
+ * UFFD_MOVE goes for this, too.  With KERNEL alone, only the advice is used.  The
+ * mappings must be wholly in the range, readable, writable, not locked, without guard
+ * pages and not registered with userfaultfd(2).  What lies beside the range stays as it
+ * is; what is in it may merge with that.  Up to eight more mappings are needed for a
+ * moment, and memory for page tables.  The call reads /proc/thread-self/smaps, for which
+ * the kernel goes through the process's page tables.  Signals wait for 64 MiB at a time,
+ * or 256 mappings, or the end.
+ *
+ * With either, contents and protections stay as they are; what cannot be merged stays as
+ * it is, which is no error: mappings that differ in protection, advice, name, memory
+ * policy or locking; pages that another process shares since fork(2), or pinned ones
+ * (UFFD_MOVE).
+ *
+ * Returns 0, and leaves errno alone: all has been merged that could be.  Or -1 with
+ * errno, and what has been merged by then stays so:
+ *
+ *   EINVAL	from here, before anything is looked at: address is not a multiple of
+ *		the page size; address and size go beyond the last address; methods has a
+ *		bit that is no method, or neither KERNEL nor UFFD_MOVE.
+ *   EOPNOTSUPP no method that is allowed and in force is there.
+ *   EPERM	none is, and one that would be is forbidden (FORBIDDEN).
+ *   ENOMEM	no memory, mappings, descriptors or threads (NO_RESOURCES).
+ *   EINTR	from the kernel: a signal has ended the advice early.
+ *   EAGAIN	from the kernel: as ENOMEM, for a moment.
+ */
+struct mremap_compat_coalesce_report {
+	/* The method that was used, KERNEL or UFFD_MOVE; 0 if none was. */
+	unsigned int method;
+	/* As in struct mremap_compat_report; USED also if it failed half-way. */
+	enum mremap_compat_reason reason[MREMAP_COMPAT_METHODS];
+	/*
+	 * By UFFD_MOVE (the kernel does not tell): mappings relocated, and pairs of
+	 * mappings that touch, look alike and had to stay apart, with the reason of the
+	 * last (MREMAP_COMPAT_NOT_TRIED if there are none).  UNSUITABLE also: they differ
+	 * in what cannot be seen.
+	 */
+	size_t relocated, apart;
+	enum mremap_compat_reason apart_reason;
+};
+
+int mremap_compat_coalesce(void *address, size_t size, unsigned int methods,
+			   struct mremap_compat_coalesce_report *report);
+
+/*
+ * Whether the kernel has the advice: mremap_compat_probe() for KERNEL as
+ * mremap_compat_coalesce() uses it.  (For UFFD_MOVE it is mremap_compat_probe().)  It is
+ * tried on memory mapped for the purpose, and supported means that it merges.
+ * UNSUPPORTED also if KERNEL is switched off; NOT_PERMITTED: something, such as a
+ * seccomp filter, forbids it.  Takes mmap(2), mprotect(2), madvise(2), mremap(2), munmap(2)
+ * and faccessat(2).
+ *
+ * Never fails and leaves errno alone.
+ */
+enum mremap_compat_support mremap_compat_probe_coalesce(void);
 
 #ifdef __cplusplus
 }

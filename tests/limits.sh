@@ -34,7 +34,7 @@ idle_of() {
 	# Many times as much is checked there.  What is long comes below.
 	guest-*-debug | guest-*-kcsan) echo 60 150 ;;
 	guest-storm-*) echo 40 60 ;;
-	guest-compat-methods-*) echo 20 100 ;;
+	guest-compat-methods-* | guest-compat-heal-*) echo 20 100 ;;
 
 	long-faults-debug) echo 200 1300 ;;
 	long-tables-debug) echo 60 700 ;;

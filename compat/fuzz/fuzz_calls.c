@@ -240,6 +240,22 @@ static void call(struct input *in)
 	}
 }
 
+/* What it merges is not in the model: contents and what is mapped stay. */
+static void coalesce(char *start, size_t size, unsigned int methods)
+{
+	struct mremap_compat_coalesce_report report;
+
+	errno = ENOTTY;
+	if (!mremap_compat_coalesce(start, size, methods, &report)) {
+		CHECK(errno == ENOTTY);
+		CHECK(!report.method || (report.method & methods));
+		return;
+	}
+	CHECK(errno == EINVAL || errno == EOPNOTSUPP || errno == EPERM ||
+	      errno == ENOMEM || errno == EAGAIN);
+	CHECK(errno != EINVAL || !report.method);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, data + size };
@@ -292,6 +308,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 8:
 			mremap_compat_set_methods((unsigned int)n & 15);
+			break;
+		case 9:
+			coalesce(arena + at * page + (n == 7), n * page,
+				 next(&in, 17));
 			break;
 		default:
 			call(&in);

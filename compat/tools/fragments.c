@@ -141,6 +141,7 @@ static void keep(struct fragments *f, const struct maps_entry *entry,
 	f->last_touched = true;
 	f->last_protection = protection(entry);
 	f->last_key = kind->key;
+	f->last_shared = kind->shared;
 	f->last_policy = kind->policy;
 	f->last_name_length = entry->name_length;
 	if (entry->name_length <= sizeof(f->last_name))
@@ -169,6 +170,7 @@ bool fragments_add(struct fragments *f, const struct maps_entry *entry,
 	find_reasons(f, entry, kind);
 	if (f->reasons == FRAGMENTS_UNSEEN) {
 		f->separate++;
+		f->shared += kind->shared || f->last_shared;
 		f->last_run++;
 		if (f->last_run == 2)
 			f->runs++;
@@ -195,6 +197,7 @@ void fragments_text_init(struct fragments_text *text,
 	text->length = 0;
 	text->header_length = 0;
 	text->key = 0;
+	text->shared = false;
 	text->policies = policies;
 }
 
@@ -263,7 +266,8 @@ static unsigned int number(const char *text, size_t length)
 static bool push_smaps_line(struct fragments_text *text, size_t length,
 			    fragments_visit *visit, void *data)
 {
-	static const char flags_key[] = "VmFlags:", pkey[] = "ProtectionKey:";
+	static const char flags_key[] = "VmFlags:", pkey[] = "ProtectionKey:",
+		clean[] = "Shared_Clean:", dirty[] = "Shared_Dirty:";
 	char flags[FRAGMENTS_FLAGS_MAX];
 	struct fragments_kind kind = { .flags = flags };
 	const char *line = text->line;
@@ -281,6 +285,9 @@ static bool push_smaps_line(struct fragments_text *text, size_t length,
 		return fail(EPROTO);
 	if (begins(line, length, pkey))
 		text->key = number(line + strlen(pkey), length - strlen(pkey));
+	if ((begins(line, length, clean) || begins(line, length, dirty)) &&
+	    number(line, length))
+		text->shared = true;
 	if (!begins(line, length, flags_key))
 		return true;
 	if (!take_flags(line + strlen(flags_key), length - strlen(flags_key),
@@ -288,9 +295,11 @@ static bool push_smaps_line(struct fragments_text *text, size_t length,
 		return false;
 	maps_parse_line(text->header, text->header_length, &entry);
 	kind.key = text->key;
+	kind.shared = text->shared;
 	kind.policy = find_policy(text->policies, entry.start);
 	text->header_length = 0;
 	text->key = 0;
+	text->shared = false;
 	return visit(&entry, &kind, data);
 }
 

@@ -38,6 +38,7 @@ struct fragments_kind {
 	const char *flags;
 	size_t flags_length;
 	unsigned int key;		/* protection key, 0: none */
+	bool shared;			/* has pages that others map, too */
 	const char *policy;		/* see fragments_policies; may be NULL */
 };
 
@@ -59,6 +60,8 @@ struct fragments {
 	uint64_t separate;	/* touch one of the same kind below */
 	uint64_t runs;		/* of touching mappings of the same kind */
 	uint64_t longest;	/* mappings in the longest run */
+	/* Of the separate, those of which one has pages shared since fork(), or by KSM */
+	uint64_t shared;
 
 	/*
 	 * Of the last mapping that was added: fragments_reason ORed, 0 if it is
@@ -73,6 +76,7 @@ struct fragments {
 	uint64_t last_run;	/* mappings in its run so far */
 	uint64_t last_start, last_end;
 	bool last_touched;	/* no other mapping came since */
+	bool last_shared;
 	unsigned int last_protection, last_key;
 	size_t last_name_length, last_flags_length;
 	const char *last_policy;
@@ -157,6 +161,7 @@ struct fragments_text {
 	/* Of a mapping in smaps whose VmFlags have not come yet. */
 	size_t header_length;	/* 0: there is none */
 	unsigned int key;
+	bool shared;
 	char header[MAPS_LINE_MAX];
 	/* NULL: the text is that of maps. */
 	const struct fragments_policies *policies;

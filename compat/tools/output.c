@@ -76,11 +76,7 @@ enum state output_state(const struct sample *sample,
 	return STATE_OK;
 }
 
-/* Kernel memory of the mappings that would be gone, in bytes. */
-struct cost {
-	uint64_t least, most;
-};
-
+/* Of the mappings that would be gone. */
 static struct cost cost_of(const struct sample *sample,
 			   const struct object_sizes *sizes)
 {
@@ -92,19 +88,32 @@ static struct cost cost_of(const struct sample *sample,
 	};
 }
 
+struct cost output_cost(const struct sample *sample,
+			const struct object_sizes *sizes)
+{
+	const struct fragments *count = &sample->count;
+	const uint64_t least = count->mappings * sizes->vma +
+			       count->anonymous * sizes->chain;
+
+	/* Each that is anonymous may have an anon_vma of its own. */
+	return (struct cost) {
+		.least = least,
+		.most = least + count->anonymous * sizes->anon_vma,
+	};
+}
+
 static uint64_t kib(uint64_t bytes)
 {
 	return (bytes + 1023) / 1024;
 }
 
-/* "of 65530 (12.3 %)", if the limit is known. */
-static void put_of_limit(FILE *file, uint64_t mappings, uint64_t limit)
+void output_of_limit(uint64_t mappings, uint64_t limit)
 {
 	if (limit)
-		fprintf(file, " of %" PRIu64 " (%.1f %%)", limit,
-			output_percent(mappings, limit));
+		printf(" of %" PRIu64 " (%.1f %%)", limit,
+		       output_percent(mappings, limit));
 	else
-		fputs(" (limit unknown)", file);
+		fputs(" (limit unknown)", stdout);
 }
 
 void output_table(int pid, const struct sample *sample,
@@ -116,7 +125,7 @@ void output_table(int pid, const struct sample *sample,
 	printf("process              %d (", pid);
 	text_put_line(stdout, sample->command, sample->command_length);
 	printf(")\nmappings             %" PRIu64, count->mappings);
-	put_of_limit(stdout, count->mappings, sample->limit);
+	output_of_limit(count->mappings, sample->limit);
 	printf("\nprivate anonymous    %" PRIu64, count->anonymous);
 	printf("\nseparate neighbours  %" PRIu64, count->separate);
 	if (count->separate)
@@ -127,7 +136,7 @@ void output_table(int pid, const struct sample *sample,
 		fputs(" (flags not compared)", stdout);
 	printf("\nif they merged       %" PRIu64,
 	       count->mappings - count->separate);
-	put_of_limit(stdout, count->mappings - count->separate, sample->limit);
+	output_of_limit(count->mappings - count->separate, sample->limit);
 	printf("\ntheir kernel memory  %s%" PRIu64, cost.most ? "about " : "",
 	       kib(cost.least));
 	if (kib(cost.most) != kib(cost.least))
@@ -148,7 +157,7 @@ void output_line(const struct sample *sample, const struct object_sizes *sizes)
 	localtime_r(&sample->time.tv_sec, &local);
 	strftime(clock, sizeof(clock), "%Y-%m-%d %H:%M:%S", &local);
 	printf("%s  mappings %" PRIu64, clock, count->mappings);
-	put_of_limit(stdout, count->mappings, sample->limit);
+	output_of_limit(count->mappings, sample->limit);
 	printf("  separate neighbours %" PRIu64 "  kernel memory %" PRIu64
 	       " to %" PRIu64 " KiB\n", count->separate, kib(cost.least),
 	       kib(cost.most));
@@ -183,7 +192,7 @@ void output_state_line(enum state state, int pid, const struct sample *sample,
 	fputs(": ", stdout);
 	put_without_bars(sample->command, sample->command_length);
 	printf(" (%d) has %" PRIu64, pid, sample->count.mappings);
-	put_of_limit(stdout, sample->count.mappings, sample->limit);
+	output_of_limit(sample->count.mappings, sample->limit);
 	output_unreadable(", ", unreadable);
 	putchar('\n');
 }

@@ -48,6 +48,18 @@ void output_unreadable(const char *begin, uint64_t unreadable);
 
 double output_percent(uint64_t part, uint64_t whole);
 
+/* Kernel memory, in bytes. */
+struct cost {
+	uint64_t least, most;
+};
+
+/* That of all mappings, without page tables. */
+struct cost output_cost(const struct sample *sample,
+			const struct object_sizes *sizes);
+
+/* " of 65530 (12.3 %)" */
+void output_of_limit(uint64_t mappings, uint64_t limit);
+
 void output_table(int pid, const struct sample *sample,
 		  const struct object_sizes *sizes);
 

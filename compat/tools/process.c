@@ -38,11 +38,13 @@ int process_open(int pid, struct process *process)
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	process->pid = pid;
 	process->pidfd = -1;
+	process->pidfd_error = ENOSYS;
 	process->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (process->directory < 0)
 		return errno;
 #ifdef SYS_pidfd_open
 	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	process->pidfd_error = process->pidfd < 0 ? errno : 0;
 #endif
 	return 0;
 }

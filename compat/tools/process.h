@@ -19,9 +19,9 @@ struct process {
 	int pid;
 	/*
 	 * /proc/PID: stays that process when the number is given to another.
-	 * What pidfd_open(2) returns; -1 where it is not to be had.
+	 * What pidfd_open(2) returns; -1 where it is not to be had, and why.
 	 */
-	int directory, pidfd;
+	int directory, pidfd, pidfd_error;
 };
 
 /* What is known about it at one time. */

@@ -45,6 +45,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,6 +66,10 @@
 
 #define VARIABLE "MREMAP_COMPAT_METHODS"
 #define TUNABLE "glibc.malloc.mremap_relocate"
+
+#ifndef MADV_COALESCE
+# define MADV_COALESCE 104
+#endif
 
 /* A child that has not answered by then is ended. */
 #define CHILD_SECONDS 10
@@ -113,7 +118,7 @@ struct setting {
 	char value[24];		/* digits, "unlimited", or empty: not known */
 };
 
-enum { SYSCTLS = 3, LIMITS = 3 };
+enum { SYSCTLS = 4, LIMITS = 3 };
 
 /* More than give_advice() can have to give. */
 #define ADVICE_MAX 12
@@ -124,6 +129,8 @@ struct findings {
 	enum truth wrapper_passes;	/* mremap() lets the flag through */
 	enum truth tunable;		/* malloc has the tunable */
 	struct method methods[MREMAP_COMPAT_METHODS];
+	/* MADV_COALESCE for oneself and for others, facts without a method */
+	struct method coalesce, coalesce_others;
 	const char *variable;		/* NULL: not set */
 	enum { OBEYED, BAD_WORD, PRIVILEGED } variable_state;
 	char bad_word[64];
@@ -131,6 +138,7 @@ struct findings {
 	const char *device;		/* /dev/userfaultfd */
 	/* The methods' names, or "unknown". */
 	const char *use_mremap, *use_ext, *use_realloc;
+	const char *use_coalesce;	/* or "none" */
 	char advice[ADVICE_MAX][320];
 	size_t advices;
 	enum exit_status status;
@@ -191,6 +199,32 @@ static unsigned int ask_method(unsigned int bit)
 			facts |= UFFD_NO_FD;
 	}
 	return facts;
+}
+
+static unsigned int ask_coalesce(unsigned int argument)
+{
+	(void)argument;
+	mremap_compat_set_methods(MREMAP_COMPAT_ALL_METHODS);
+	return FACT(mremap_compat_probe_coalesce());
+}
+
+/* Of the parent, and for no bytes, so that it changes nothing. */
+static unsigned int ask_coalesce_others(unsigned int argument)
+{
+	(void)argument;
+#if defined(SYS_pidfd_open) && defined(SYS_process_madvise)
+	struct iovec nothing = { NULL, 0 };
+	const long fd = syscall(SYS_pidfd_open, (long)getppid(), 0L);
+
+	if (fd >= 0 && !syscall(SYS_process_madvise, fd, &nothing, 1L,
+				(long)MADV_COALESCE, 0L))
+		return SUPPORTED;
+	if (errno == EPERM || errno == EACCES)
+		return NOT_PERMITTED;
+	if (errno != EINVAL && errno != ENOSYS)
+		return UNKNOWN;
+#endif
+	return UNSUPPORTED;
 }
 
 /* The first that fits counts. */
@@ -332,6 +366,7 @@ static void find_settings(struct findings *found)
 		SYSCTL("max_map_count"),
 		SYSCTL("overcommit_memory"),
 		SYSCTL("unprivileged_userfaultfd"),
+		SYSCTL("coalesce_at_limit"),
 	};
 	static const struct {
 		const char *name;
@@ -460,6 +495,15 @@ static void conclude(struct findings *found)
 	found->use_mremap = first_usable(found, kernel_only);
 	found->use_ext = first_usable(found, all);
 	found->use_realloc = first_usable(found, no_copy);
+	if (has(&m[KERNEL], ENABLED) && has(&found->coalesce, SUPPORTED))
+		found->use_coalesce = "kernel";
+	else if (usable(&m[UFFD_MOVE]))
+		found->use_coalesce = "uffd-move";
+	else if ((has(&m[KERNEL], ENABLED) && has(&found->coalesce, UNKNOWN)) ||
+		 in_doubt(&m[UFFD_MOVE]))
+		found->use_coalesce = "unknown";
+	else
+		found->use_coalesce = "none";
 
 	if (usable(&m[KERNEL]))
 		found->status = EXIT_KERNEL;
@@ -548,6 +592,8 @@ static void find_all(struct findings *found, bool for_report)
 		found->methods[i].bit = (enum mremap_compat_method)(1 << i);
 		find_method(&found->methods[i]);
 	}
+	found->coalesce.facts = ask(ask_coalesce, 0);
+	found->coalesce_others.facts = ask(ask_coalesce_others, 0);
 	found->wrapper_passes = find_wrapper(has(&found->methods[KERNEL],
 						 SUPPORTED));
 	found->tunable = find_tunable();
@@ -683,6 +729,14 @@ static void print_table(const struct findings *found)
 			       method->reason);
 	}
 
+	puts("\nMemory in pieces");
+	row("madvise(MADV_COALESCE)", support_name(&found->coalesce), "");
+	row("process_madvise() with it",
+	    support_name(&found->coalesce_others),
+	    has(&found->coalesce, SUPPORTED) &&
+	    has(&found->coalesce_others, NOT_PERMITTED) ?
+	    " (needs CAP_SYS_NICE)" : "");
+
 	puts("\nSettings");
 	if (found->variable)
 		row(VARIABLE, found->variable,
@@ -697,6 +751,7 @@ static void print_table(const struct findings *found)
 	row("mremap_compat()", found->use_mremap, "");
 	row("mremap_compat_ext()", found->use_ext, "");
 	row("mremap_compat_realloc()", found->use_realloc, "");
+	row("mremap_compat_coalesce()", found->use_coalesce, "");
 
 	if (found->advices)
 		puts("\nAdvice");
@@ -796,6 +851,11 @@ static void print_json(const struct findings *found)
 	}
 	fputs("\n  }", stdout);
 
+	json_member(",\n  \"coalesce\": {", "madvise",
+		    support_name(&found->coalesce));
+	json_member(", ", "process_madvise",
+		    support_name(&found->coalesce_others));
+	putchar('}');
 	json_member(",\n  \"environment\": {", VARIABLE, found->variable);
 	printf(", \"ignored\": %s}",
 	       json_bool(found->variable_state != OBEYED));
@@ -806,6 +866,7 @@ static void print_json(const struct findings *found)
 	json_member(",\n  \"use\": {", "mremap_compat", found->use_mremap);
 	json_member(", ", "mremap_compat_ext", found->use_ext);
 	json_member(", ", "mremap_compat_realloc", found->use_realloc);
+	json_member(", ", "mremap_compat_coalesce", found->use_coalesce);
 	putchar('}');
 
 	fputs(",\n  \"advice\": [", stdout);

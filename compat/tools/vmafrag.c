@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * vmafrag: how many mappings of a process touch a neighbour of the same kind
- * and have not merged with it, and what they cost; why; and which processes
- * are near the limit.  See vmafrag(1).
+ * and have not merged with it, and what they cost; why; which processes
+ * are near the limit; and how to merge them.  See vmafrag(1).
  */
 
 #define _GNU_SOURCE
 #include "fragments.h"
+#include "heal.h"
 #include "maps.h"
 #include "mremap_compat.h"
 #include "output.h"
@@ -33,11 +34,13 @@
 
 #define NAME "vmafrag"
 
-enum { EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_UNKNOWN };
+enum { EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_UNKNOWN, EXIT_NO_ADVICE };
 
 static const char help[] =
 "Usage: vmafrag [OPTION]... PID\n"
 "       vmafrag --top[=N] [OPTION]... [PID|NAME]...\n"
+"       vmafrag --heal [--progress] [--json] PID\n"
+"       vmafrag --top[=N] --heal [OPTION]... [PID|NAME]...\n"
 "       vmafrag --self-test\n"
 "\n"
 "Count the private anonymous mappings of process PID that touch a mapping of\n"
@@ -47,6 +50,10 @@ static const char help[] =
 "      --why              also list runs of neighbours that are separate, and why\n"
 "      --top[=N]          the N processes (default 10) that are nearest to\n"
 "                         vm.max_map_count, of all or of those named\n"
+"      --heal             merge them, where they are, while the process goes on,\n"
+"                         and say what was before and is after; with --top, those\n"
+"                         of each process that is listed\n"
+"      --progress         with --heal: say on standard error how far it is\n"
 "      --watch[=SECONDS]  print a line every SECONDS (default 1) until the\n"
 "                         process ends\n"
 "      --warn PERCENT     exit with 1 if mappings are so much of vm.max_map_count\n"
@@ -62,7 +69,8 @@ static const char help[] =
 "What does not go together:\n"
 "  --watch with --why, --prometheus, --svg, --warn, --critical, --top\n"
 "  --top with --why, --svg\n"
-"  --prometheus with --why, --json\n"
+"  --heal with --watch, --why, --warn, --critical, --svg\n"
+"  --prometheus with --why, --json, --heal\n"
 "  --svg - with --why, --json, --prometheus\n"
 "  --self-test with any other\n"
 "\n"
@@ -75,7 +83,12 @@ static const char help[] =
 "Their sizes come from /proc/slabinfo if it can be read (root), else they are\n"
 "those of a usual x86-64 kernel: 192, 64 and 104 bytes.\n"
 "\n"
-"Exit status: 0 success, 1 error, 2 wrong usage; with --warn or --critical\n"
+"--heal needs a kernel with MADV_COALESCE, the capability CAP_SYS_NICE, and the\n"
+"permission to read the memory of the process.  What stays apart, and why, is a\n"
+"guess by what /proc shows.\n"
+"\n"
+"Exit status: 0 success, 1 error, 2 wrong usage, 4 the kernel does not have what\n"
+"--heal needs, and nothing has been changed; with --warn or --critical\n"
 "0 below both, 1 warning, 2 critical, 3 error or wrong usage, which is printed on\n"
 "standard output as well: UNKNOWN and why, but not with --json or --prometheus.\n";
 
@@ -86,6 +99,7 @@ struct options {
 	int watch_ms;		/* 0: once */
 	size_t top;		/* how many; 0: one process */
 	bool json, prometheus, why;
+	bool heal, progress;
 	bool self_test;
 	struct thresholds thresholds;
 	bool monitoring;	/* has thresholds: other exit statuses */
@@ -151,13 +165,18 @@ static int no_memory(const char *process)
 		     process);
 }
 
-static int read_error(const struct process *process, int err)
+static int no_memory_of(int number)
 {
 	char pid[16];
 
-	snprintf(pid, sizeof(pid), "%d", process->pid);
+	snprintf(pid, sizeof(pid), "%d", number);
+	return no_memory(pid);
+}
+
+static int read_error(const struct process *process, int err)
+{
 	if (err == ESRCH)
-		return no_memory(pid);
+		return no_memory_of(process->pid);
 	if (err != EACCES && err != EPERM)
 		return error("cannot read /proc/%d/maps: %s", process->pid,
 			     strerror(err));
@@ -388,6 +407,173 @@ static int put_top(const struct options *options, const struct top *top)
 	return state_status(state);
 }
 
+/* ---- merging ------------------------------------------------------------- */
+
+/* EXIT_OK if it is there. */
+static int check_support(void)
+{
+	switch (heal_support()) {
+	case HEAL_SUPPORTED:
+		return EXIT_OK;
+	case HEAL_NO_ADVICE:
+		error("this kernel does not have MADV_COALESCE; nothing has been changed");
+		return EXIT_NO_ADVICE;
+	case HEAL_FORBIDDEN:
+		return error("MADV_COALESCE is forbidden here, as by a seccomp filter; nothing has been changed");
+	default:
+		return error("no memory or mappings to find out whether the kernel has MADV_COALESCE");
+	}
+}
+
+static void show_progress(const struct heal *heal)
+{
+	fprintf(stderr, NAME ": process %d: %" PRIu64 " of %" PRIu64
+		" piece%s done\n", heal->pid, heal->done, heal->pieces,
+		heal->pieces == 1 ? "" : "s");
+}
+
+static int advice_error(const struct heal *heal)
+{
+	const char *reason = strerror(heal->err);
+
+	switch (heal->err) {
+	case ESRCH:
+		return error("process %d has ended meanwhile, after %" PRIu64
+			     " of %" PRIu64 " pieces", heal->pid, heal->done,
+			     heal->pieces);
+	case EINVAL:
+		error("process_madvise(2) of this kernel does not take MADV_COALESCE; nothing has been changed");
+		return EXIT_NO_ADVICE;
+	case EPERM:
+	case EACCES:
+		return error("process %d may not be changed: %s (%s)",
+			     heal->pid, reason, geteuid() ?
+			     "it takes CAP_SYS_NICE and the permission to read its memory; run as root" :
+			     "although root may: CAP_SYS_NICE is missing, as in a container, or something forbids it");
+	default:
+		return error("process_madvise(2) of process %d: %s, after %"
+			     PRIu64 " of %" PRIu64 " pieces", heal->pid, reason,
+			     heal->done, heal->pieces);
+	}
+}
+
+/* EXIT_OK, or what it came to an end for, which has been explained. */
+static int heal_status(const struct process *process, const struct heal *heal)
+{
+	switch (heal->end) {
+	case HEAL_DONE:
+		return EXIT_OK;
+	case HEAL_NO_PIDFD:
+		if (heal->err == ESRCH)
+			return no_memory_of(heal->pid);
+		return error("cannot have a descriptor of process %d: pidfd_open(2): %s",
+			     heal->pid, strerror(heal->err));
+	case HEAL_ADVICE:
+		return advice_error(heal);
+	case HEAL_READ_AFTER:
+		if (heal->err == ESRCH)
+			return error("process %d has ended meanwhile, after all of %"
+				     PRIu64 " pieces", heal->pid, heal->pieces);
+		return read_error(process, heal->err);
+	default:
+		return read_error(process, heal->err);
+	}
+}
+
+/* Whether there is something to show: it has been looked at before and after. */
+static bool is_known(const struct heal *heal)
+{
+	return heal->before.count.mappings && heal->after.count.mappings &&
+	       (heal->end == HEAL_DONE || heal->done);
+}
+
+static int show_heal(const struct options *options)
+{
+	const struct object_sizes sizes = output_object_sizes();
+	struct process process;
+	struct heal heal;
+	int status;
+
+	status = open_process(options->pid, &process);
+	if (status != EXIT_OK)
+		return status;
+	status = check_support();
+	if (status == EXIT_OK) {
+		heal_process(&process, &heal, options->progress ?
+			     show_progress : NULL);
+		if (is_known(&heal) && options->json) {
+			printf("{\"schema_version\": %d, \"healed\": [{",
+			       OUTPUT_SCHEMA_VERSION);
+			heal_put_json(&heal, &sizes);
+			puts("}]}");
+		} else if (is_known(&heal)) {
+			heal_put_table(&heal, &sizes);
+		}
+		status = heal_status(&process, &heal);
+		heal_free(&heal);
+	}
+	process_close(&process);
+	return status;
+}
+
+/* One of many; what has been printed so far of JSON is counted. */
+static int heal_one(int pid, const struct options *options,
+		    const struct object_sizes *sizes, size_t *shown)
+{
+	struct process process;
+	struct heal heal;
+	int status;
+
+	status = open_process(pid, &process);
+	if (status != EXIT_OK)
+		return status;
+	heal_process(&process, &heal, options->progress ? show_progress : NULL);
+	if (is_known(&heal)) {
+		if (options->json) {
+			fputs((*shown)++ ? ", {" : "{", stdout);
+			heal_put_json(&heal, sizes);
+			putchar('}');
+		} else {
+			heal_put_line(&heal, sizes);
+		}
+		fflush(stdout);
+	}
+	status = heal_status(&process, &heal);
+	heal_free(&heal);
+	process_close(&process);
+	return status;
+}
+
+/* All that are listed, also if one of them cannot be. */
+static int heal_top(const struct options *options, const struct top *top)
+{
+	const struct object_sizes sizes = output_object_sizes();
+	const size_t count = top->count < options->top ? top->count :
+							 options->top;
+	int worst = check_support();
+	size_t shown = 0;
+
+	if (worst != EXIT_OK)
+		return worst;
+	if (options->json)
+		printf("{\"schema_version\": %d, \"healed\": [",
+		       OUTPUT_SCHEMA_VERSION);
+	else
+		heal_put_title();
+	for (size_t i = 0; i < count; i++) {
+		const int status = heal_one(top->all[i].pid, options, &sizes,
+					    &shown);
+
+		if (worst == EXIT_OK)
+			worst = status;
+	}
+	if (options->json)
+		puts("]}");
+	return worst;
+}
+
+/* ---- many ----------------------------------------------------------------- */
+
 static int show_top(const struct options *options)
 {
 	const char *wanted;
@@ -398,6 +584,8 @@ static int show_top(const struct options *options)
 		       &wanted);
 	if (err || !top.count || (options->argument_count && top.unreadable))
 		status = top_error(options, err, wanted);
+	else if (options->heal)
+		status = heal_top(options, &top);
 	else
 		status = put_top(options, &top);
 	top_free(&top);
@@ -567,12 +755,15 @@ static double parse_percent(const char *text)
 }
 
 enum { OPT_WATCH = 256, OPT_JSON, OPT_SVG, OPT_SELF_TEST, OPT_HELP,
-       OPT_VERSION, OPT_WHY, OPT_TOP, OPT_WARN, OPT_CRITICAL, OPT_PROMETHEUS };
+       OPT_VERSION, OPT_WHY, OPT_TOP, OPT_WARN, OPT_CRITICAL, OPT_PROMETHEUS,
+       OPT_HEAL, OPT_PROGRESS };
 
 static const struct option option_names[] = {
 	{ "watch", optional_argument, NULL, OPT_WATCH },
 	{ "why", no_argument, NULL, OPT_WHY },
 	{ "top", optional_argument, NULL, OPT_TOP },
+	{ "heal", no_argument, NULL, OPT_HEAL },
+	{ "progress", no_argument, NULL, OPT_PROGRESS },
 	{ "warn", required_argument, NULL, OPT_WARN },
 	{ "critical", required_argument, NULL, OPT_CRITICAL },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -592,10 +783,16 @@ static int check_options(const struct options *options)
 	if (options->self_test) {
 		if (options->watch_ms || options->json || options->svg ||
 		    options->why || options->top || options->prometheus ||
-		    options->monitoring || options->argument_count)
+		    options->heal || options->progress || options->monitoring || options->argument_count)
 			return usage_error("--self-test goes with nothing else");
 		return EXIT_OK;
 	}
+	if (options->heal &&
+	    (options->watch_ms || options->why || options->monitoring ||
+	     options->prometheus || options->svg))
+		return usage_error("--heal goes with --top, --json and --progress only");
+	if (options->progress && !options->heal)
+		return usage_error("--progress is for --heal");
 	if (options->json && options->prometheus)
 		return usage_error("--json does not go with --prometheus");
 	if (options->why && options->prometheus)
@@ -669,6 +866,12 @@ static int parse_options(int argc, char **argv, struct options *options,
 			break;
 		case OPT_WHY:
 			options->why = true;
+			break;
+		case OPT_HEAL:
+			options->heal = true;
+			break;
+		case OPT_PROGRESS:
+			options->progress = true;
 			break;
 		case OPT_JSON:
 			options->json = true;
@@ -748,6 +951,8 @@ int main(int argc, char **argv)
 			status = self_test();
 		else if (options.top)
 			status = show_top(&options);
+		else if (options.heal)
+			status = show_heal(&options);
 		else
 			status = show(&options);
 	}

@@ -23,6 +23,21 @@ static const struct {
 	{ FRAGMENTS_POLICY, "memory_policy", "memory policy" },
 };
 
+unsigned int why_reason(int place)
+{
+	return reasons[place].bit;
+}
+
+const char *why_reason_name(int place)
+{
+	return reasons[place].table;
+}
+
+const char *why_reason_json(int place)
+{
+	return reasons[place].json;
+}
+
 /* What sets the flag, by proc_pid_smaps(5). */
 static const struct {
 	const char flag[3], *name;

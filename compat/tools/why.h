@@ -45,6 +45,11 @@ void why_free(struct why *why);		/* all zero for a new one */
 bool why_add(struct why *why, const struct maps_entry *entry,
 	     const struct fragments *f);
 
+/* The reasons by their place: the bit, and its names in a table and in JSON. */
+unsigned int why_reason(int place);
+const char *why_reason_name(int place);
+const char *why_reason_json(int place);
+
 /* A table; members of a JSON object. */
 void why_put_table(const struct why *why, FILE *file);
 void why_put_json(const struct why *why, FILE *file);

@@ -158,6 +158,29 @@ static void grow(unsigned int methods)
 	CHECK(!mremap_compat_realloc(p, size, 0));
 }
 
+/* Pages in another order; what merges, or that nothing does, is for others to test. */
+static void coalesce(void)
+{
+	char *p = map(4, PROT_READ | PROT_WRITE), *to = map(4, PROT_NONE);
+	struct mremap_compat_coalesce_report report;
+	int result;
+
+	for (size_t i = 0; i < 4; i++) {
+		fill(p + i * page, 1);
+		CHECK(mremap(p + i * page, page, page, MREMAP_MAYMOVE |
+			     MREMAP_FIXED, to + (3 - i) * page) != MAP_FAILED);
+	}
+	errno = 0;
+	result = mremap_compat_coalesce(to, 4 * page, MREMAP_COMPAT_KEEP_PAGES,
+					&report);
+	CHECK(result ? errno && !report.method : !errno);
+	CHECK(mremap_compat_probe_coalesce() != MREMAP_COMPAT_SUPPORTED ||
+	      report.method == MREMAP_COMPAT_KERNEL);
+	for (size_t i = 0; i < 4; i++)
+		check(to + i * page, 1);
+	munmap(to, 4 * page);
+}
+
 int main(void)
 {
 	char *p = NULL;
@@ -186,6 +209,7 @@ int main(void)
 
 	grow(MREMAP_COMPAT_KEEP_PAGES);
 	grow(MREMAP_COMPAT_ALL_METHODS);
+	coalesce();
 	try_handle();
 	try_ended_handle(SYS_gettid, false);
 	try_ended_handle(SYS_close_range, false);

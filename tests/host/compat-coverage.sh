@@ -43,7 +43,7 @@ for tool in vmafrag relocate-doctor; do
 	if [[ $tool == vmafrag ]]; then parts+=("${vmafrag_parts[@]}"); else parts+=(objects/report.o); fi
 	gcc -o "compat/$tool" "${parts[@]}" "${library[@]}"
 done
-for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse fragments; do
+for name in compat_live compat_simulated compat_methods compat_failures compat_children compat_coalesce maps_parse fragments; do
 	wrap=() parts=()
 	[[ $name != compat_failures ]] || wrap=("${calls[@]/#/-Wl,--wrap=}")
 	[[ $name != fragments ]] || parts=("${vmafrag_parts[@]}")
@@ -54,10 +54,10 @@ done
 # Programs without rights write their counters, too, into files that are there.
 chmod -R a+rwX "$tmp"
 export RELOCATE_BUILD=$tmp
-for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse fragments; do
+for name in compat_live compat_simulated compat_methods compat_failures compat_children compat_coalesce maps_parse fragments; do
 	tap_run "$name" "./$name"
 done
-for name in vmafrag relocate-doctor compat-preload; do
+for name in vmafrag vmafrag-heal relocate-doctor compat-preload; do
 	tap_run "$name.sh" bash "$here/$name.sh"
 done
 

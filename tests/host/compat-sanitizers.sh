@@ -28,7 +28,7 @@ for sanitizer in address,undefined thread; do
 		skip "$sanitizer" "$cc has no working -fsanitize=$sanitizer"
 		continue
 	fi
-	for name in compat_live compat_simulated compat_methods compat_failures compat_children maps_parse; do
+	for name in compat_live compat_simulated compat_methods compat_failures compat_children compat_coalesce maps_parse; do
 		# fork() waits for ThreadSanitizer's locks, which a stopped thread has.
 		[[ $sanitizer$name != threadcompat_children ]] || continue
 		wrap=()

@@ -45,6 +45,7 @@ static struct {
 	char usual[FILES_MAX + 1];	/* "1" for each that is */
 	volatile sig_atomic_t signalled, found;
 	bool with_handle;
+	bool coalesce;			/* two pieces, where they are */
 } alone, *shared = &alone;
 
 struct entry {		/* of getdents64(2) */
@@ -195,11 +196,27 @@ static bool whole(const char *p)
 	return i == PAGES * page;
 }
 
+/* Also true where it cannot be done. */
+static bool move_or_merge(struct mremap_compat_handle *handle)
+{
+	const unsigned int method = shared->method;
+	struct mremap_compat_coalesce_report merged;
+	struct mremap_compat_report report;
+
+	if (shared->coalesce)
+		return !mremap_compat_coalesce(from, PAGES * page, method,
+					       &merged) ||
+		       mremap_compat_probe(method) != MREMAP_COMPAT_SUPPORTED;
+	return mremap_compat_ext_with(handle, from, PAGES * page, PAGES * page,
+				      FIXED | ANON, to, method, &report) == to ?
+	       report.method == method :
+	       mremap_compat_probe(method) != MREMAP_COMPAT_SUPPORTED;
+}
+
 static void *mover(void *unused)
 {
 	unsigned int method = shared->method;
 	struct mremap_compat_handle *volatile handle = NULL;
-	struct mremap_compat_report report;
 	volatile bool open;
 	sigset_t usr1;
 	char c;
@@ -234,12 +251,7 @@ static void *mover(void *unused)
 	if (!sigsetjmp(away, 1)) {
 		pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
 		/* While another thread executes a program, none can be made. */
-		if ((mremap_compat_ext_with(handle, from, PAGES * page,
-					    PAGES * page, FIXED | ANON, to,
-					    method, &report) == to
-		     ? report.method != method :
-		     mremap_compat_probe(method) == MREMAP_COMPAT_SUPPORTED) &&
-		    shared->event != EXEC)
+		if (!move_or_merge(handle) && shared->event != EXEC)
 			_exit(51);
 	}
 	pthread_sigmask(SIG_BLOCK, &usr1, NULL);
@@ -276,6 +288,19 @@ static void be_traced(void)
 	memset(from, 'a', PAGES * page);
 	for (int i = 0; i < PAGES; i++)
 		from[(size_t)i * page] = (char)i;
+	if (shared->coalesce) {
+		const size_t half = PAGES / 2 * page;
+		char *p = from;
+
+		/* Between two pages of another kind, and the other way round */
+		from = map(PAGES + 2, PROT_NONE) + page;
+		for (int i = 0; i < PAGES; i++)
+			p[(size_t)i * page] = (char)((i + PAGES / 2) % PAGES);
+		if (mremap(p, half, half, FIXED, from + half) == MAP_FAILED ||
+		    mremap(p + half, half, half, FIXED, from) == MAP_FAILED ||
+		    mappings(from, PAGES * page) != 2)
+			_exit(59);
+	}
 	to = map(PAGES, PROT_NONE);
 	note_usual();
 	if (sigaction(SIGUSR1, &action, NULL) ||
@@ -337,7 +362,8 @@ static bool has_descriptor(pid_t pid, pid_t thread)
 		length = readlink(name, link, sizeof(link) - 1);
 		link[length < 0 ? 0 : length] = '\0';
 		has |= strstr(link, "userfaultfd") || strstr(link, "/mem") ||
-		       strstr(link, "/pagemap") || strstr(link, "/maps");
+		       strstr(link, "/pagemap") || strstr(link, "/maps") ||
+		       strstr(link, "/smaps");
 	}
 	return has;
 }
@@ -438,14 +464,16 @@ static void share(void)
 	ck_assert_ptr_ne(shared, MAP_FAILED);
 }
 
-/* Without a handle and with one */
-#define WAYS 4
+/* Moves without a handle and with one, and merging */
+#define WAYS 5
 
 static void set_method(int i)
 {
 	share();
+	i %= WAYS;
+	shared->coalesce = i == WAYS - 1;
 	shared->method = i % 2 ? MREMAP_COMPAT_COPY : MREMAP_COMPAT_UFFD_MOVE;
-	shared->with_handle = i % WAYS / 2;
+	shared->with_handle = i / 2 == 1;
 }
 
 START_TEST(children)

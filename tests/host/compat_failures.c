@@ -851,6 +851,163 @@ START_TEST(realloc_fails)
 }
 END_TEST
 
+/* ---- memory in pieces -------------------------------------------------------------- */
+
+enum { pieces = 4 };		/* of three pages, that are to become one */
+#define PIECES_SIZE ((size_t)pieces * 3 * page)
+
+/* In the opposite order, between pages of another kind */
+static char *make_pieces(void)
+{
+	char *p = map(pieces * 3 + 2, PROT_NONE) + page;
+	char *from = map(pieces * 3, RW);
+
+	for (size_t i = 0; i < pieces; i++) {
+		char *piece = from + 3 * i * page;
+
+		memset(piece, 'a' + (int)i, 2 * page);
+		piece[2 * page - 1] = 'A';
+		ck_assert_ptr_ne(mremap(piece, 3 * page, 3 * page, FIXED,
+					p + 3 * (pieces - 1 - i) * page),
+				 MAP_FAILED);
+	}
+	ck_assert_int_eq(mappings(p, PIECES_SIZE), pieces);
+	return p;
+}
+
+static bool pieces_are_whole(const char *p)
+{
+	for (size_t i = 0; i < PIECES_SIZE; i++) {
+		const size_t at = i % (3 * page);
+		const char wanted = at == 2 * page - 1 ? 'A' :
+				    at >= 2 * page ? 0 :
+				    (char)('a' + pieces - 1 - i / (3 * page));
+
+		if (p[i] != wanted)
+			return false;
+	}
+	return true;
+}
+
+static int coalesce(char *p, struct mremap_compat_coalesce_report *of_pieces)
+{
+	int result;
+
+	failing.on = failing.nth > 0;
+	failing.count = 0;
+	errno = 0;
+	result = mremap_compat_coalesce(p, PIECES_SIZE, UFFD_MOVE, of_pieces);
+	failing.on = false;
+	return result;
+}
+
+/* Each call fails, once or from then on: contents stay, and later all is well. */
+START_TEST(coalesce_fails)
+{
+	const enum call call = (enum call)(_i / 2);
+	struct mremap_compat_coalesce_report of_pieces;
+
+	failing.call = call;
+	failing.err = errors[call];
+	failing.for_ever = _i % 2;
+	failing.unmaps = _i % 2;
+	for (int nth = 1; has_uffd(); nth++) {
+		const int files = open_files();
+		char *p = make_pieces();
+		const long before = mapped_pages();
+		int result;
+
+		failing.nth = nth;
+		result = coalesce(p, &of_pieces);
+		ck_assert_int_lt(nth, 400);
+		ck_assert(pieces_are_whole(p));
+		ck_assert_int_eq(inherited, 0);
+		if (result) {
+			ck_assert(errno == ENOMEM || errno == EPERM ||
+				  errno == EOPNOTSUPP);
+			ck_assert_int_ne(of_pieces.reason[1],
+					 MREMAP_COMPAT_USED);
+		} else if (!of_pieces.apart) {
+			ck_assert_int_eq(mappings(p, PIECES_SIZE), 1);
+		}
+		if (call != MUNMAP)
+			ck_assert_int_eq(mapped_pages(), before);
+		ck_assert_int_eq(open_files(), files);
+		result = failing.count;
+		failing.nth = 0;
+		ck_assert_int_eq(coalesce(p, &of_pieces), 0);
+		ck_assert(pieces_are_whole(p));
+		if (call != MREMAP)
+			ck_assert_int_eq(mappings(p, PIECES_SIZE), 1);
+		munmap(p, PIECES_SIZE);
+		if (result < nth)
+			break;
+	}
+}
+END_TEST
+
+/* UFFDIO_MOVE that stops in the midst, and does not get back all of it either */
+START_TEST(coalesce_undone)
+{
+	static const struct {
+		int err;
+		enum mremap_compat_reason reason;
+	} ends[] = {
+		{ EBUSY, MREMAP_COMPAT_BUSY },
+		{ EFAULT, MREMAP_COMPAT_UNSUITABLE },
+		{ ENOMEM, MREMAP_COMPAT_NO_RESOURCES },
+	};
+	struct mremap_compat_coalesce_report of_pieces;
+
+	failing.nth = 0;
+	for (size_t k = 0; has_uffd() && k < 9; k++) {
+		char *p = make_pieces();
+		const long before = mapped_pages();
+		int result;
+
+		stop(k / 3, ends[_i].err, 1000, k % 3, EAGAIN);
+		result = coalesce(p, &of_pieces);
+		stopping.on = false;
+		ck_assert(pieces_are_whole(p));
+		ck_assert_int_eq(mapped_pages(), before);
+		if (ends[_i].reason == MREMAP_COMPAT_NO_RESOURCES) {
+			ck_assert_int_eq(result, -1);
+			ck_assert_int_eq(errno, ENOMEM);
+		} else {
+			ck_assert_int_eq(result, 0);
+			ck_assert_uint_gt(of_pieces.apart, 0);
+			ck_assert_int_eq(of_pieces.apart_reason,
+					 ends[_i].reason);
+		}
+		ck_assert_int_eq(coalesce(p, &of_pieces), 0);
+		ck_assert_int_eq(mappings(p, PIECES_SIZE), 1);
+		ck_assert(pieces_are_whole(p));
+		munmap(p, PIECES_SIZE);
+	}
+}
+END_TEST
+
+/* What cannot be unregistered is, when the descriptor is closed. */
+START_TEST(coalesce_stays_registered)
+{
+	struct mremap_compat_coalesce_report of_pieces;
+	char *p = make_pieces();
+
+	if (!has_uffd())
+		return;
+	refuse_unregister = true;
+	failing.nth = 0;
+	ck_assert_int_eq(coalesce(p, &of_pieces), -1);
+	refuse_unregister = false;
+	ck_assert_int_eq(errno, ENOMEM);
+	ck_assert(can_be_read(p + 2 * page));
+	ck_assert(pieces_are_whole(p));
+	ck_assert_int_eq(coalesce(p, &of_pieces), 0);
+	ck_assert_int_eq(mappings(p, PIECES_SIZE), 1);
+	ck_assert(pieces_are_whole(p));
+}
+END_TEST
+
 /* Everywhere that it could fail, a probe knows nothing or knows the truth. */
 START_TEST(probing)
 {
@@ -870,6 +1027,7 @@ START_TEST(probing)
 			failing.on = true;
 			errno = ENOTTY;
 			mremap_compat_probe((enum mremap_compat_method)method);
+			mremap_compat_probe_coalesce();
 			failing.on = false;
 			ck_assert_int_eq(errno, ENOTTY);
 			ck_assert_int_eq(open_files(), files);
@@ -903,6 +1061,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(calls, stays_registered, 0, 4);
 	tcase_add_test(calls, handle_keeps_one);
 	tcase_add_loop_test(calls, realloc_fails, 0, 2 * CALLS);
+	tcase_add_loop_test(calls, coalesce_fails, 0, 2 * CALLS);
+	tcase_add_loop_test(calls, coalesce_undone, 0, 3);
+	tcase_add_test(calls, coalesce_stays_registered);
 	suite_add_tcase(s, calls);
 
 	tcase_add_checked_fixture(probe, setup, NULL);

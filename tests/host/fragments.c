@@ -261,6 +261,43 @@ START_TEST(reasons)
 }
 END_TEST
 
+/* Separate neighbours of which one, or both, have shared pages; others do not count. */
+START_TEST(shared_pages)
+{
+	static const char shared[] = "Shared_Dirty: 4 kB\n";
+	static const struct {
+		const char *below, *above, *above_flags;
+		uint64_t shared;
+	} pairs[] = {
+		{ "", "", FLAGS("mr"), 0 },
+		{ "Shared_Clean: 0 kB\nShared_Dirty: 0 kB\n", "", FLAGS("mr"), 0 },
+		{ shared, "", FLAGS("mr"), 1 },
+		{ "", shared, FLAGS("mr"), 1 },
+		{ "Shared_Clean: 8 kB\n", shared, FLAGS("mr"), 1 },
+		{ "Private_Dirty: 8 kB\n", "Rss: 4 kB\n", FLAGS("mr"), 0 },
+		/* Not separate neighbours */
+		{ shared, shared, FLAGS("mr nh"), 0 },
+	};
+	static const struct fragments_policies none;
+	static struct fragments_text text;
+	struct seen seen = { 0 };
+	char lines[512];
+
+	for (size_t i = 0; i < COUNT(pairs); i++) {
+		snprintf(lines, sizeof(lines), "%s%s%s%s%s%s",
+			 M(1000, 2000, RW), pairs[i].below, FLAGS("mr"),
+			 M(2000, 3000, RW), pairs[i].above,
+			 pairs[i].above_flags);
+		visit(NULL, NULL, &seen);
+		fragments_text_init(&text, &none);
+		ck_assert(fragments_text_push(&text, lines, strlen(lines),
+					      visit, &seen));
+		ck_assert_uint_eq(seen.f.shared, pairs[i].shared);
+	}
+	picture_free(&seen.picture);
+}
+END_TEST
+
 /* More flags than the kernel has are refused, not cut. */
 START_TEST(too_many_flags)
 {
@@ -743,6 +780,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(counting, counts, 0, (int)COUNT(counted));
 	tcase_add_test(counting, endless_names);
 	tcase_add_loop_test(counting, reasons, 0, (int)COUNT(reasoned));
+	tcase_add_test(counting, shared_pages);
 	tcase_add_test(counting, too_many_flags);
 	tcase_add_test(counting, bad_text);
 	suite_add_tcase(s, counting);

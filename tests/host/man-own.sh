@@ -183,7 +183,7 @@ move=$(comments | sed -n '/ioctl(UFFDIO_MOVE)/,$p' | since UFFDIO_MOVE)
 copy=$(comments | sed -n '/New pages with the same contents/,/Not atomic/p' | grep -oE '[0-9]+\.[0-9]+' | head -n 1)
 tap_like "$move $copy" '^[0-9]+\.[0-9]+ [0-9]+\.[0-9]+$' 'the header says since when there are methods'
 for place in man3/mremap_compat.3 man1/relocate-doctor.1; do
-	tap_is "$(text $place | since UFFDIO_MOVE) $(text $place | grep -A 4 'New pages with' | grep -oE '[0-9]+\.[0-9]+' | head -n 1)" \
+	tap_is "$(text $place | since UFFDIO_MOVE) $(text $place | tr -s ' ' | grep -A 4 'New pages with' | grep -oE '[0-9]+\.[0-9]+' | head -n 1)" \
 		"$move $copy" "${place#*/} has the same"
 done
 tap_is "$(awk -F '\t' '/^(uffd\\-move|copy)\t/ { sub("Linux ", "", $3); print $3 }' man7/relocate-anon.7 | paste -sd ' ')" \

@@ -60,6 +60,7 @@ static const struct {
 } calls[] = {
 	{ "ioctl", SYS_ioctl, 1 }, { "mremap", SYS_mremap, 3 },
 	{ "prctl", SYS_prctl, 0 }, { "userfaultfd", SYS_userfaultfd, 0 },
+	{ "madvise", SYS_madvise, 2 }, { "process_madvise", 440, 3 },
 };
 static const struct {
 	const char *name;
@@ -363,6 +364,8 @@ def agree(path, d):
         rest = shown[1] if len(shown) > 1 else ""
         same(name + " switched off", rest.startswith("switched off"), not m["enabled"])
         same(name + " reason", re.sub("^switched off(; )?", "", rest), m["reason"] or "")
+    same("pieces", {name.split("(")[0]: value.split(" (")[0] for name, value in table["Memory in pieces"].items()},
+         d["coalesce"])
     shown = settings["MREMAP_COMPAT_METHODS"]
     value, ignored = d["environment"]["MREMAP_COMPAT_METHODS"], d["environment"]["ignored"]
     same("ignored", " (ignored: " in shown, ignored)
@@ -534,7 +537,7 @@ for libc_variable in TEST_NONE TEST_LIBC; do
 		'that cannot be found out on every kernel then'
 	# On a kernel that has the flags, if only by what is preloaded.
 	both "relocates, $libc_variable" 0 system TEST_KERNEL=1 $libc_variable=1 "$doctor"
-	want "relocates, $libc_variable" 'support["kernel"], *use.values()' \
+	want "relocates, $libc_variable" 'support["kernel"], *list(use.values())[:3]' \
 		"('supported', 'kernel', 'kernel', 'kernel')" \
 		'the flags are used'
 	want "relocates, $libc_variable" '"refuses the flag" in advice' \
@@ -644,6 +647,33 @@ want 'no answer' 'support["uffd-move"], reason["uffd-move"]' \
 	"('unknown', 'no child process to find out with, or no answer from it')" 'a child that takes too long'
 want 'no answer' 'use["mremap_compat_ext"]' "$(if_kernel kernel unknown)" 'it is not known what will be used'
 
+# --- memory in pieces ----------------------------------------------------------
+
+want plainly 'd["coalesce"]["madvise"]' "$kernel" 'the kernel that relocates coalesces, too'
+sysctl=$(cat /proc/sys/vm/coalesce_at_limit 2>/dev/null || echo None)
+want plainly 'd["sysctl"]["vm.coalesce_at_limit"]' "$sysctl" 'its sysctl'
+if ((EUID == 0)); then
+	want plainly 'd["coalesce"]["process_madvise"]' "$kernel" 'also others'
+fi
+want plainly 'use["mremap_compat_coalesce"]' \
+	"$(if_kernel kernel "$(if [[ $uffd == supported ]]; then echo uffd-move; else echo none; fi)")" 'what will be used'
+# MADV_COALESCE is 104, and has the bit 64.
+while read -r how wanted; do
+	both "coalesce $how" "$best" ./under "madvise/64=$how" "$doctor"
+	want "coalesce $how" 'd["coalesce"]["madvise"]' "$wanted" 'as the filter says'
+	both "process_madvise $how" "$best" ./under "process_madvise=$how" "$doctor"
+	want "process_madvise $how" 'd["coalesce"]["process_madvise"], d["coalesce"]["madvise"]' \
+		"('$wanted', '$kernel')" 'as the filter says'
+done <<'EOF2'
+EPERM not permitted
+EINVAL unsupported
+ENOMEM unknown
+kill not permitted
+EOF2
+run 'coalesce off' '' env MREMAP_COMPAT_METHODS=copy "$doctor"
+want 'coalesce off' 'd["coalesce"]["madvise"], use["mremap_compat_coalesce"]' "('$kernel', 'none')" \
+	'switched off for the library'
+
 # --- users --------------------------------------------------------------------
 
 nobody=()
@@ -693,10 +723,10 @@ fi
 if ((EUID == 0)) && unshare -m true 2>/dev/null; then
 	both 'no proc' "$(if_kernel 0 2)" unshare -m bash -c 'mount -t tmpfs none /proc; exec "$@"' - "$doctor"
 	want 'no proc' '*d["sysctl"].values(), support["uffd-move"], support["copy"], reason["copy"]' \
-		"(None, None, None, 'unsupported', 'unsupported', 'needs /proc/self/maps')" 'what needs it'
+		"(None, None, None, None, 'unsupported', 'unsupported', 'needs /proc/self/maps')" 'what needs it'
 	both 'odd files' "$best" unshare -m bash -c 'mount -t tmpfs none /proc/sys/vm; mount -t tmpfs none /dev
 		echo 2 >/proc/sys/vm/overcommit_memory; echo many >/proc/sys/vm/max_map_count; exec "$@"' - "$doctor"
-	want 'odd files' '*d["sysctl"].values(), d["/dev/userfaultfd"]' "(None, 2, None, 'not there')" 'settings'
+	want 'odd files' '*d["sysctl"].values(), d["/dev/userfaultfd"]' "(None, 2, None, None, 'not there')" 'settings'
 	tap_like "$(<'runs/odd files.table')" 'vm.max_map_count +unknown.*overcommit_memory +2 \(never\)' \
 		'and in the table'
 else

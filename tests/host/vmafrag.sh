@@ -37,7 +37,7 @@ if [[ -x $built ]]; then
 	ok 'vmafrag is built'
 else
 	tap_run 'vmafrag compiles' "$cc" -std=c11 -O2 -Wall -Wextra -Werror -I"$top/compat" -o "$vmafrag" \
-		"${parts[@]}" "$top/compat/maps.c"
+		"${parts[@]}" "$top"/compat/*.c
 fi
 
 # Pages whose neighbours differ, each in what is the argument.
@@ -322,7 +322,7 @@ print(d.getElementsByTagName("title")[0].firstChild.data)' "$1" 2>&1
 
 capture "$vmafrag" --help
 tap_is "$status,$err" 0, '--help succeeds'
-tap_like "$out" '^Usage: vmafrag .*--why.*--top.*--watch.*--warn.*--critical.*--json.*--prometheus.*--svg FILE.*--self-test.*--version' '--help names the options'
+tap_like "$out" '^Usage: vmafrag .*--why.*--top.*--heal.*--progress.*--watch.*--warn.*--critical.*--json.*--prometheus.*--svg FILE.*--self-test.*--version' '--help names the options'
 tap_like "$out" 'smaps.*another reason.*estimate' '--help says what the figures do not say'
 tap_is "$(awk 'length > 80' <<<"$out")" '' '--help is no wider than 80 columns'
 capture "$vmafrag" --version
@@ -409,7 +409,7 @@ done
 
 # Each pair of options is refused if --help says so, and only then.
 apart=$("$vmafrag" --help | sed -n '/^What does not go together:$/,/^$/ s/^  --/--/p')
-tap_is "$(wc -l <<<"$apart")" 5 '--help says what does not go together'
+tap_is "$(wc -l <<<"$apart")" 6 '--help says what does not go together'
 tap_is "$(mandoc -T ascii "$top/man/vmafrag.1" | col -bx | sed -n 's/^ *\(--[a-z-]* *-\? *with --.*\|--self-test with any other\)$/\1/p')" \
 	"$apart" 'as vmafrag(1) does'
 refuses() { # A B: as --help has it
@@ -418,7 +418,7 @@ refuses() { # A B: as --help has it
 	# What holds for --svg does for --svg -, too.
 	[[ $1$2 == *'--svg -'* ]] && refuses "${1% -}" "${2% -}"
 }
-all=(--watch --why --top --warn --critical --json --prometheus --svg '--svg -' --self-test)
+all=(--watch --why --top --heal --warn --critical --json --prometheus --svg '--svg -' --self-test)
 argument() { # OPTION: as it is given
 	case $1 in
 	--warn | --critical) echo "$1=50" ;;
