@@ -530,7 +530,7 @@ START_TEST(another_process)
 }
 END_TEST
 
-/* Two that coalesce a third, which exits meanwhile. */
+/* Two that coalesce a third, which exits meanwhile, or becomes another program. */
 START_TEST(while_it_exits)
 {
 	const size_t len = 2 * PAGE;
@@ -545,7 +545,9 @@ START_TEST(while_it_exits)
 			map_pieces(TO, 200, len, 1);
 			(void)!write(ready[1], "", 1);
 			child_wait(&child);
-			_exit(0);
+			if (_i)
+				execl("/bin/true", "true", (char *)NULL);
+			_exit(_i);
 		}
 		ck_assert_int_eq(read(ready[0], &c, 1), 1);
 		for (int i = 0; i < 2; i++)
@@ -805,7 +807,7 @@ int main(void)
 
 	tc = add_case(s, "outside");
 	tcase_add_test(tc, another_process);
-	tcase_add_test(tc, while_it_exits);
+	tcase_add_loop_test(tc, while_it_exits, 0, 2);
 	tcase_add_test(tc, others_unmap);
 
 	tc = add_case(s, "limit");
