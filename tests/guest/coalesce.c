@@ -378,6 +378,35 @@ START_TEST(written_by_child)
 }
 END_TEST
 
+/* Two that fit already, with an anon_vma of the family, and a small one behind them. */
+START_TEST(fits_in_child)
+{
+	const size_t len = 4 * PAGE;
+	char *from = FROM, *p = TO;
+	struct child child;
+
+	map_at(from, 2 * len);
+	fill(from, 2 * len, 1);
+	if (child_start(&child)) {
+		const int fd = uffd_open(0);
+
+		fill(from, 2 * len, 2);
+		/* A move ends a registration, but looks for mergers before. */
+		uffd_register(fd, from + len, len, UFFDIO_REGISTER_MODE_WP);
+		move_to(from, len, p, 0);
+		move_to(from + len, len, p + len, 0);
+		close(fd);
+		map_at(p + 2 * len, PAGE);
+		assert_quietly(mappings(p, 2 * len + PAGE) == 3);
+		assert_quietly(!coalesce(p, 2 * len + PAGE));
+		assert_quietly(mappings(p, 2 * len) == 1);
+		check(p, 2 * len, 2);
+		_exit(0);
+	}
+	child_end(&child);
+}
+END_TEST
+
 /* A single page that is shared keeps its mapping at its place, and no other. */
 START_TEST(one_page_shared)
 {
@@ -530,7 +559,7 @@ START_TEST(another_process)
 }
 END_TEST
 
-/* Two that coalesce a third, which exits meanwhile. */
+/* Two that coalesce a third, which exits meanwhile, or becomes another program. */
 START_TEST(while_it_exits)
 {
 	const size_t len = 2 * PAGE;
@@ -545,7 +574,9 @@ START_TEST(while_it_exits)
 			map_pieces(TO, 200, len, 1);
 			(void)!write(ready[1], "", 1);
 			child_wait(&child);
-			_exit(0);
+			if (_i)
+				execl("/bin/true", "true", (char *)NULL);
+			_exit(_i);
 		}
 		ck_assert_int_eq(read(ready[0], &c, 1), 1);
 		for (int i = 0; i < 2; i++)
@@ -776,6 +807,35 @@ START_TEST(hopeless)
 }
 END_TEST
 
+/* One mapping beyond the limit, where all calls fail, a process is looked at again, too. */
+START_TEST(beyond_limit)
+{
+	struct child child;
+
+	if (child_start(&child)) {
+		const int limit = 500;
+		struct child other;
+		int n = fill_to_limit(limit), i;
+
+		if (child_start(&other)) {
+			child_wait(&other);
+			_exit(0);
+		}
+		/* All is shared with the other. */
+		write_file(AT_LIMIT, "1");
+		assert_quietly(call_mmap());
+		assert_quietly(mappings(TO, n * PAGE) == n);
+		child_end(&other);
+		for (i = 0; call_mmap(); i++)
+			assert_quietly(i < limit);
+		assert_quietly(mappings(TO, n * PAGE) == 1);
+		check(TO, n * PAGE, 1);
+		_exit(0);
+	}
+	child_end(&child);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------- */
 
 int main(void)
@@ -797,6 +857,7 @@ int main(void)
 	tcase_add_loop_test(tc, attributes, 0, ARRAY_SIZE(differences));
 	tcase_add_test(tc, shared_with_child);
 	tcase_add_test(tc, written_by_child);
+	tcase_add_test(tc, fits_in_child);
 	tcase_add_test(tc, one_page_shared);
 	tcase_add_test(tc, ksm);
 	tcase_add_test(tc, userfaultfd);
@@ -805,7 +866,7 @@ int main(void)
 
 	tc = add_case(s, "outside");
 	tcase_add_test(tc, another_process);
-	tcase_add_test(tc, while_it_exits);
+	tcase_add_loop_test(tc, while_it_exits, 0, 2);
 	tcase_add_test(tc, others_unmap);
 
 	tc = add_case(s, "limit");
@@ -814,6 +875,7 @@ int main(void)
 	tcase_add_test(tc, behind_guards);
 	tcase_add_test(tc, ksm_at_limit);
 	tcase_add_test(tc, hopeless);
+	tcase_add_test(tc, beyond_limit);
 
 	return run_suite(s);
 }

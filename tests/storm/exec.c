@@ -815,6 +815,34 @@ static void about_to_move(pid_t pid, uint64_t addr)
 	interfere_with_move(pid, addr);
 }
 
+#define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
+static char usual_limit[24];
+
+static void set_limit(const char *text)
+{
+	if (!write_to(MAX_MAP_COUNT, text)) {
+		perror(MAX_MAP_COUNT);
+		exit(2);
+	}
+}
+
+/* One mapping more, and the kernel coalesces; as many more as a call can need are allowed. */
+static void come_near_limit(pid_t pid)
+{
+	char path[64], text[24];
+	int c, mappings = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "r");
+	while (f && (c = getc(f)) != EOF)
+		mappings += c == '\n';
+	if (f)
+		fclose(f);
+	snprintf(text, sizeof(text), "%d", mappings + 7);
+	set_limit(text);
+}
+
 static bool do_step_in_runs(const struct step *s)
 {
 	static struct seen before;
@@ -840,6 +868,8 @@ static bool do_step_in_runs(const struct step *s)
 	copy_vmas(&before, &slot0->seen);
 	if (s->op == MREMAP && !e.err)
 		about_to_move(pids[0], s->addr);
+	if (options.limit)
+		come_near_limit(pids[0]);
 	if (options.fail_nth && (s->op == COALESCE ||
 				 (s->op == MREMAP && s->b & RELOCATE_FLAGS && !e.err &&
 				  model_one_vma(s, &before)))) {
@@ -848,10 +878,16 @@ static bool do_step_in_runs(const struct step *s)
 	} else {
 		tell(0, s->proc, s);
 	}
-	if (both && e.verdict != EFAULT_OR_SUCCESS)
+	/* The limit is not for the other run. */
+	if (both && e.verdict != EFAULT_OR_SUCCESS && !options.limit)
 		tell(1, s->proc, &plain);
 	if (!wait_for(0, s->proc))
 		return false;
+	if (options.limit) {
+		set_limit(usual_limit);
+		if (both && e.verdict != EFAULT_OR_SUCCESS)
+			tell(1, s->proc, &plain);
+	}
 	if (e.verdict == EFAULT_OR_SUCCESS) {
 		if (slot0->result.ret == -1)
 			both = false;
@@ -1026,7 +1062,7 @@ static struct outcome exec_once(const struct program *p)
 		.interference = interfere_on(),
 		.huge = program_has_huge(p) || (interfere_on() && p->hi - p->lo > 512),
 		.forks = program_has(p, FORK) || interfere_forks(), .holds = program_has(p, HOLD),
-		.coalesces = options.coalesce,
+		.coalesces = options.coalesce || options.limit,
 	};
 
 	out = (struct outcome) { 0 };
@@ -1047,6 +1083,8 @@ static struct outcome exec_once(const struct program *p)
 	interfere_begin();
 	fflush(NULL);
 	run_program();
+	if (options.limit)
+		set_limit(usual_limit);
 	end_runs();
 	model_free(model);
 	return out;
@@ -1081,6 +1119,15 @@ void exec_init(const struct options *o)
 	options = *o;
 	if (options.fail_nth)
 		fail_nth_setup();
+	if (options.limit) {
+		FILE *f = fopen(MAX_MAP_COUNT, "r");
+
+		if (!f || !fgets(usual_limit, sizeof(usual_limit), f)) {
+			perror(MAX_MAP_COUNT);
+			exit(2);
+		}
+		fclose(f);
+	}
 	teller = getpid();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	slots = mmap(NULL, 2 * sizeof(*slots), PROT_READ | PROT_WRITE,

@@ -38,6 +38,8 @@ static const char help[] =
 "                  up to so many microseconds each time (debug kernel)\n"
 "  --coalesce      each call that may add mappings first merges what it can, as at\n"
 "                  vm.max_map_count (debug kernel)\n"
+"  --limit         vm.max_map_count is lowered for each step, so that the kernel merges\n"
+"                  what it can; on any kernel that does, without interference\n"
 "  --repeat N      replay: so many times (default 1)\n"
 "  --tries N       minimise: run the program so many times at most (default 300)\n"
 "  --timeout S     seconds that a step may take (default: a tenth of $RELOCATE_LIMIT;\n"
@@ -92,6 +94,7 @@ static const struct {
 	{ "plain-only", .flag = &opt.exec.plain_only },
 	{ "keep-flags", .flag = &opt.exec.keep_flags },
 	{ "coalesce", .flag = &opt.exec.coalesce },
+	{ "limit", .flag = &opt.exec.limit },
 	{ "fail-nth", .flag = &opt.exec.fail_nth },
 	{ "verbose", .flag = &opt.exec.verbose },
 };
@@ -582,6 +585,10 @@ int main(int argc, char **argv)
 	/* Our programs only do as they move. */
 	if (opt.exec.pause && !pause_relocations(commands[i].executes ? 0 : opt.exec.pause)) {
 		fprintf(stderr, "storm: --pause: %s; it takes the debug kernel\n", strerror(errno));
+		return 2;
+	}
+	if (opt.exec.limit && opt.interfere) {
+		fprintf(stderr, "storm: --limit: what interferes would be at the limit, too\n");
 		return 2;
 	}
 	if (opt.exec.coalesce && !coalesce_always(true)) {

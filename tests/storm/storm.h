@@ -200,6 +200,7 @@ struct options {
 	int timeout;		/* seconds a step may take; 0: as long as it likes */
 	long pause;		/* microseconds: see pause_relocations() */
 	bool coalesce;		/* see coalesce_always() */
+	bool limit;		/* at vm.max_map_count in each step; not the second run */
 	/*
 	 * In each move of one mapping let the n-th thing that can fail do so, and if
 	 * the move fails then, the one after it, and so on. Without the second run.
