@@ -797,5 +797,5 @@ int main(void)
 	tcase_add_test(tc, ksm_at_limit);
 	tcase_add_test(tc, hopeless);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

@@ -311,5 +311,5 @@ int main(void)
 	tcase_add_test(tc, forks);
 	tcase_add_test(tc, page_tables_vanish);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }
