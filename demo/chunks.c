@@ -229,116 +229,167 @@ static size_t number(const char *text, char option, size_t max)
 	return (size_t)value;
 }
 
-int main(int argc, char **argv)
-{
-	size_t count = 110000, size = 6000, grown = 22000;
-	unsigned int threads = 64;
-	unsigned int started;
-	long mappings_before, mappings;
-	long long metadata_before, metadata, fill_ms, grow_ms, begin;
-	int thread_error, mprotect_error, option;
+/* What it is told to do */
+struct work {
+	size_t count, size, grown;
+	unsigned int threads;
 	unsigned char **chunk;
-	struct utsname uts;
-	bool right = true;
+};
 
-	setvbuf(stdout, stdout_buffer, _IOFBF, sizeof(stdout_buffer));
+/* What became of it */
+struct outcome {
+	struct utsname uts;
+	long mappings_before, mappings;
+	long long metadata_before, metadata, fill_ms, grow_ms;
+	unsigned int started;
+	int thread_error, mprotect_error;
+	bool right;
+};
+
+static void read_options(int argc, char **argv, struct work *work)
+{
+	int option;
+
 	while ((option = getopt(argc, argv, "vwhn:s:g:t:")) != -1) {
 		switch (option) {
 		case 'v': verbose = true; break;
 		case 'w': wait_for_input = true; break;
-		case 'n': count = number(optarg, 'n', 100000000); break;
-		case 's': size = number(optarg, 's', 1 << 30); break;
-		case 'g': grown = number(optarg, 'g', 1 << 30); break;
-		case 't': threads = (unsigned int)number(optarg, 't', MAX_THREADS); break;
-		case 'h': usage(stdout); return 0;
-		default: usage(stderr); return EXIT_SETUP;
+		case 'n': work->count = number(optarg, 'n', 100000000); break;
+		case 's': work->size = number(optarg, 's', 1 << 30); break;
+		case 'g': work->grown = number(optarg, 'g', 1 << 30); break;
+		case 't': work->threads = (unsigned int)number(optarg, 't', MAX_THREADS); break;
+		case 'h': usage(stdout); exit(EXIT_SUCCESS);
+		default: usage(stderr); exit(EXIT_SETUP);
 		}
 	}
-	if (optind < argc || grown < size) {
+	if (optind < argc || work->grown < work->size) {
 		fprintf(stderr, optind < argc ? "chunks: no arguments expected beside options\n"
 					      : "chunks: GROWN is less than SIZE\n");
-		return EXIT_SETUP;
+		exit(EXIT_SETUP);
 	}
-	uname(&uts);
+}
 
+static void prepare(struct work *work)
+{
 	/* Every chunk gets a mapping of its own, however many there are. */
 	if (!mallopt(M_MMAP_THRESHOLD, PAGE) || !mallopt(M_MMAP_MAX, 1000000)) {
 		fprintf(stderr, "chunks: mallopt() refuses the settings\n");
-		return EXIT_SETUP;
+		exit(EXIT_SETUP);
 	}
-	chunk = calloc(count, sizeof(*chunk));
-	if (!chunk) {
-		fprintf(stderr, "chunks: no memory for %zu pointers\n", count);
-		return EXIT_SETUP;
+	work->chunk = calloc(work->count, sizeof(*work->chunk));
+	if (!work->chunk) {
+		fprintf(stderr, "chunks: no memory for %zu pointers\n", work->count);
+		exit(EXIT_SETUP);
 	}
+}
 
-	metadata_before = count_metadata();
-	begin = now_ms();
-	for (size_t i = 0; i < count; i++) {
-		chunk[i] = malloc(size);
-		if (!chunk[i]) {
+static void allocate_all(struct work *work)
+{
+	for (size_t i = 0; i < work->count; i++) {
+		work->chunk[i] = malloc(work->size);
+		if (!work->chunk[i]) {
 			fprintf(stderr, "chunks: malloc() failed at chunk %zu: %s\n", i, strerror(errno));
-			return EXIT_SETUP;
+			exit(EXIT_SETUP);
 		}
-		fill(chunk[i], i, 0, size);
+		fill(work->chunk[i], i, 0, work->size);
 	}
-	fill_ms = now_ms() - begin;
-	mappings_before = count_mappings();
+}
 
-	begin = now_ms();
-	for (size_t i = 0; i < count && right; i++) {
-		unsigned char *p = realloc(chunk[i], grown);
+/* Whether every chunk kept its content. */
+static bool grow_all(struct work *work)
+{
+	bool right = true;
+
+	for (size_t i = 0; i < work->count && right; i++) {
+		unsigned char *p = realloc(work->chunk[i], work->grown);
 
 		if (!p) {
 			fprintf(stderr, "chunks: realloc() failed at chunk %zu: %s\n", i, strerror(errno));
-			return EXIT_SETUP;
+			exit(EXIT_SETUP);
 		}
-		chunk[i] = p;
-		right = check(p, i, size, "after realloc()");
-		fill(p, i, size, grown);
+		work->chunk[i] = p;
+		right = check(p, i, work->size, "after realloc()");
+		fill(p, i, work->size, work->grown);
 	}
-	grow_ms = now_ms() - begin;
+	return right;
+}
 
-	mappings = count_mappings();
-	started = try_threads(threads, &thread_error);
-	mprotect_error = try_mprotect();
-	metadata = count_metadata();
-	for (size_t i = 0; i < count && right; i++)
-		right = check(chunk[i], i, grown, "at the end");
+static void run(struct work *work, struct outcome *out)
+{
+	long long begin;
 
-	if (verbose) {
-		printf("Linux %s, glibc %s: %zu chunks of %zu bytes grown to %zu\n", uts.release,
-		       gnu_get_libc_version(), count, size, grown);
-		printf("mappings   %ld before growing, %ld after (at most %ld allowed)\n",
-		       mappings_before, mappings, read_max_map_count());
-		printf("threads    %u of %u can be created%s%s\n", started, threads,
-		       thread_error ? ": " : "", thread_error ? strerror(thread_error) : "");
-		printf("mprotect   %s%s\n", mprotect_error ? "fails: " : "works",
-		       mprotect_error ? strerror(mprotect_error) : "");
-		if (metadata >= 0)
-			printf("metadata   %lld KiB in vm_area_struct, anon_vma and anon_vma_chain (%lld KiB before)\n",
-			       metadata / 1024, metadata_before / 1024);
-		printf("time       %lld ms to allocate and write, %lld ms to grow and write\n", fill_ms,
-		       grow_ms);
-		printf("content    %s\n", right ? "every byte is right" : "WRONG");
-	}
+	uname(&out->uts);
+	out->metadata_before = count_metadata();
+	begin = now_ms();
+	allocate_all(work);
+	out->fill_ms = now_ms() - begin;
+	out->mappings_before = count_mappings();
+
+	begin = now_ms();
+	out->right = grow_all(work);
+	out->grow_ms = now_ms() - begin;
+
+	out->mappings = count_mappings();
+	out->started = try_threads(work->threads, &out->thread_error);
+	out->mprotect_error = try_mprotect();
+	out->metadata = count_metadata();
+	for (size_t i = 0; i < work->count && out->right; i++)
+		out->right = check(work->chunk[i], i, work->grown, "at the end");
+}
+
+static void print_text(const struct work *work, const struct outcome *out)
+{
+	printf("Linux %s, glibc %s: %zu chunks of %zu bytes grown to %zu\n", out->uts.release,
+	       gnu_get_libc_version(), work->count, work->size, work->grown);
+	printf("mappings   %ld before growing, %ld after (at most %ld allowed)\n",
+	       out->mappings_before, out->mappings, read_max_map_count());
+	printf("threads    %u of %u can be created%s%s\n", out->started, work->threads,
+	       out->thread_error ? ": " : "",
+	       out->thread_error ? strerror(out->thread_error) : "");
+	printf("mprotect   %s%s\n", out->mprotect_error ? "fails: " : "works",
+	       out->mprotect_error ? strerror(out->mprotect_error) : "");
+	if (out->metadata >= 0)
+		printf("metadata   %lld KiB in vm_area_struct, anon_vma and anon_vma_chain (%lld KiB before)\n",
+		       out->metadata / 1024, out->metadata_before / 1024);
+	printf("time       %lld ms to allocate and write, %lld ms to grow and write\n",
+	       out->fill_ms, out->grow_ms);
+	printf("content    %s\n", out->right ? "every byte is right" : "WRONG");
+}
+
+static void print_line(const struct work *work, const struct outcome *out)
+{
 	printf("chunks: kernel=%s glibc=%s count=%zu size=%zu grown=%zu verified=%s"
 	       " mappings_before=%ld mappings=%ld max_map_count=%ld threads=%u/%u threads_errno=%s"
 	       " mprotect=%s mprotect_errno=%s",
-	       uts.release, gnu_get_libc_version(), count, size, grown, right ? "yes" : "no",
-	       mappings_before, mappings, read_max_map_count(), started, threads,
-	       error_name(thread_error), mprotect_error ? "fails" : "works",
-	       error_name(mprotect_error));
-	if (metadata >= 0)
-		printf(" metadata_before=%lld metadata=%lld", metadata_before, metadata);
+	       out->uts.release, gnu_get_libc_version(), work->count, work->size, work->grown,
+	       out->right ? "yes" : "no", out->mappings_before, out->mappings,
+	       read_max_map_count(), out->started, work->threads,
+	       error_name(out->thread_error), out->mprotect_error ? "fails" : "works",
+	       error_name(out->mprotect_error));
+	if (out->metadata >= 0)
+		printf(" metadata_before=%lld metadata=%lld", out->metadata_before, out->metadata);
 	else
 		printf(" metadata_before=n/a metadata=n/a");
-	printf(" fill_ms=%lld grow_ms=%lld\n", fill_ms, grow_ms);
+	printf(" fill_ms=%lld grow_ms=%lld\n", out->fill_ms, out->grow_ms);
+}
+
+int main(int argc, char **argv)
+{
+	struct work work = { .count = 110000, .size = 6000, .grown = 22000, .threads = 64 };
+	struct outcome out;
+
+	setvbuf(stdout, stdout_buffer, _IOFBF, sizeof(stdout_buffer));
+	read_options(argc, argv, &work);
+	prepare(&work);
+	run(&work, &out);
+	if (verbose)
+		print_text(&work, &out);
+	print_line(&work, &out);
 	if (fflush(stdout)) {
 		fprintf(stderr, "chunks: cannot write the result: %s\n", strerror(errno));
 		return EXIT_SETUP;
 	}
 	while (wait_for_input && read(STDIN_FILENO, read_buffer, sizeof(read_buffer)) > 0)
 		;
-	return right ? 0 : EXIT_CONTENT;
+	return out.right ? EXIT_SUCCESS : EXIT_CONTENT;
 }

@@ -30,7 +30,9 @@ project_name=relocate-anon
 project_mail=relocate-anon@localhost
 
 say()  { printf '%s: %s\n' "$self" "$*" >&2; }
-die()  { printf '%s: error: %s\n' "$self" "$*" >&2; exit 1; }
+die_status=1
+# shellcheck source-path=SCRIPTDIR source=die.sh
+. "$top/scripts/die.sh"
 
 need() {
 	command -v "$1" >/dev/null ||

@@ -33,7 +33,7 @@ idle_of() {
 
 	# Many times as much is checked there.  What is long comes below.
 	guest-*-debug | guest-*-kcsan) echo 60 150 ;;
-	guest-storm-*) echo 40 60 ;;
+	guest-storm-* | guest-interference-*) echo 40 60 ;;
 	guest-compat-methods-* | guest-compat-heal-*) echo 20 100 ;;
 
 	long-faults-debug) echo 200 1300 ;;
@@ -42,7 +42,7 @@ idle_of() {
 	# glibc's tests as a whole, while others interfere
 	long-storm-others-*) echo 300 1300 ;;
 	long-dist) echo 120 240 ;;
-	long-storm*) echo 60 700 ;;
+	long-storm* | long-interference-*) echo 60 700 ;;
 	long-compat-*-debug) echo 60 600 ;;
 	long-glibc-tests) echo 600 9000 ;;
 	long-glibc-programs) echo 1200 2400 ;;

@@ -877,5 +877,5 @@ int main(void)
 	tcase_add_test(tc, hopeless);
 	tcase_add_test(tc, beyond_limit);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

@@ -914,5 +914,5 @@ int main(void)
 		puts("1..0 # SKIP this kernel has no fault injection");
 		return EXIT_SUCCESS;
 	}
-	return run_suite(s);
+	return run_guest_suite(s);
 }

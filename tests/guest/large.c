@@ -657,5 +657,5 @@ int main(void)
 	tcase_add_loop_test(tc, thp_lazily_freed, 0, 2);
 	tcase_add_loop_test(tc, huge_zero_page, 0, 3);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

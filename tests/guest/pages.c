@@ -790,5 +790,5 @@ int main(void)
 	tcase_add_loop_test(tc, uffd_rwp, 0, 2);
 	tcase_add_loop_test(tc, poison_marker, 0, 4);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

@@ -1354,5 +1354,5 @@ int main(void)
 	tcase_add_loop_test(tc, near_the_limit, 0, 2);
 	tcase_add_test(tc, several_near_the_limit);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

@@ -29,7 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../limit.h"
+#include "../suite.h"
 
 #define RELOCATE 8
 #define MUST 16
@@ -821,11 +821,8 @@ HELPER void set_if_there(const char *path, const char *text)
 }
 
 /* What main() does: run the suite, if the kernel has what it tests. */
-HELPER int run_suite(Suite *s)
+HELPER int run_guest_suite(Suite *s)
 {
-	SRunner *sr;
-	int failed;
-
 	if (!kernel_relocates()) {
 		const char *expect = getenv("RELOCATE_EXPECT");
 
@@ -841,12 +838,7 @@ HELPER int run_suite(Suite *s)
 	set_if_there(THP "khugepaged/pages_to_scan", "1");
 	set_if_there(THP "khugepaged/scan_sleep_millisecs", "4294967295");
 
-	sr = srunner_create(s);
-	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }
 
 #endif

@@ -952,5 +952,5 @@ int main(void)
 	tcase_add_loop_test(tc, ksm_swapped_in_a_row, 0, 2);
 	tcase_add_test(tc, ksm_interrupted);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

@@ -667,5 +667,5 @@ int main(void)
 	tc = add_case(s, "no-memory");
 	tcase_add_loop_test(tc, nobody_to_kill, 0, 3);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

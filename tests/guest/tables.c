@@ -1018,5 +1018,5 @@ int main(void)
 	add_places(tc, cached, 8, 13);
 	tcase_add_loop_test(tc, cached_and_crossing, 0, 4);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

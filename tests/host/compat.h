@@ -4,7 +4,7 @@
 #define TESTS_COMPAT_H
 
 #include "mremap_compat.h"
-#include "suite.h"
+#include "../suite.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -8,7 +8,7 @@
 #include "tools/fragments.h"
 #include "tools/picture.h"
 #include "tools/text.h"
-#include "suite.h"
+#include "../suite.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 
 #define _GNU_SOURCE
 #include "maps.h"
-#include "suite.h"
+#include "../suite.h"
 
 #include <errno.h>
 #include <fcntl.h>

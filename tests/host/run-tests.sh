@@ -24,7 +24,7 @@ item() {
 	fi
 }
 
-plan 32
+plan 35
 
 item 'passed tests' 0 '2 passed, 0 failed, 0 skipped' '^ok +x ' \
 	'echo 1..2; echo ok 1 - a; echo ok 2 - b'
@@ -45,6 +45,12 @@ item 'a failed TODO test is no failure' 0 '0 passed, 0 failed, 1 skipped' 'TODO 
 	'echo 1..1; echo "not ok 1 - b # TODO later"'
 item 'SKIP excuses no failure' 1 '0 passed, 1 failed, 0 skipped' '' \
 	'echo 1..1; echo "not ok 1 - b # SKIP really"'
+capture "$here/../run-tests" -o "$work/log" 'x!=echo 1..2; echo ok 1; echo "ok 2 - s # SKIP no swap here"'
+tap_like "$status $out" $'^1 FAILED x .*x: 1 skipped, and none may be\n.*\n1 passed, 1 failed, 1 skipped\n' 'a test that must not skip'
+capture "$here/../run-tests" -o "$work/log" 'x!=echo "1..0 # SKIP nothing here"'
+tap_like "$status $out" $'\n0 passed, 1 failed, 1 skipped\n$' 'nor an item as a whole'
+capture "$here/../run-tests" -o "$work/log" 'x!=echo 1..1; echo ok 1'
+tap_like "$status $out" $'^0 ok .*\n1 passed, 0 failed, 0 skipped\n$' 'and one that does not passes'
 item 'exit status without a failed test' 1 '1 passed, 1 failed, 0 skipped' 'exit status 3 without' \
 	'echo 1..1; echo ok 1; exit 3'
 item 'crash' 1 '1 passed, 1 failed, 0 skipped' 'exit status 139' \

@@ -14,7 +14,7 @@ exec </dev/null
 # shellcheck source=tests/tap.sh
 . "$top/tests/tap.sh"
 
-programs=(guest/{relocate,large,pages,swap,sharing,tables,faults,storm} storm/{storm,badinput})
+programs=(guest/{relocate,large,pages,swap,sharing,tables,faults,interference} storm/{storm,badinput})
 list=$top/tests/long/kernel-coverage.list
 tree=$build/kernel-debug-tree
 work=$build/coverage

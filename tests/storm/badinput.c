@@ -515,5 +515,5 @@ int main(void)
 	tcase_add_test(tc, limit_of_address_space);
 	tcase_add_loop_test(tc, limit_of_mappings, 0, 7);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

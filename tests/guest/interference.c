@@ -3,7 +3,7 @@
  * Relocation under interference: others take pages away under the reverse map,
  * pin them, fork, collapse page tables, all the time.
  *
- * STORM_ROUNDS says how long, for more than the few rounds of every day.
+ * INTERFERENCE_ROUNDS says how long, for more than the few rounds of every day.
  */
 #include "relocate.h"
 
@@ -107,7 +107,7 @@ static const struct {
 
 static int rounds(void)
 {
-	const char *text = getenv("STORM_ROUNDS");
+	const char *text = getenv("INTERFERENCE_ROUNDS");
 
 	return text ? atoi(text) : 6;
 }
@@ -304,12 +304,12 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("storm");
+	Suite *s = suite_create("interference");
 	TCase *tc = add_case(s, "storm");
 
 	tcase_add_loop_test(tc, storm, 0, ARRAY_SIZE(interference));
 	tcase_add_test(tc, forks);
 	tcase_add_test(tc, page_tables_vanish);
 
-	return run_suite(s);
+	return run_guest_suite(s);
 }

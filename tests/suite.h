@@ -6,7 +6,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "../limit.h"
+#include "limit.h"
 
 static int run_suite(Suite *suite)
 {
