@@ -417,6 +417,18 @@ capture env AFTER=1 PLAYED=ends TARGET="$pid" LD_PRELOAD="$work/played.so" "$vma
 tap_is "$status,$out,$err" "1,,vmafrag: process $pid has ended meanwhile, after 1 of $pieces pieces"$'\n' \
 	'a process that ends meanwhile'
 finish "$pid" "$to" "$from"
+start "$work/pieces" 20
+capture env PLAYED=ends TARGET="$pid" LD_PRELOAD="$work/played.so" "$vmafrag" --top --heal --json "$pid" $$
+tap_is "$status,$err,$(value "$out" '[h["pid"] for h in o["healed"]]')" "0,,[$$]" 'with --top it is left out'
+finish "$pid" "$to" "$from"
+if [[ $EUID == 0 ]] && command -v setpriv >/dev/null; then
+	start setpriv --reuid=65534 --clear-groups "$work/pieces" 20
+	capture setpriv --reuid=65534 --clear-groups env LD_PRELOAD="$work/played.so" "$vmafrag" --top --heal
+	tap_like "$status,$err,$out" '^0,,    PID .*[0-9]+ process(es)? may not be read; run as root' 'nor can all be read'
+	finish "$pid" "$to" "$from"
+else
+	skip 'nor can all be read' 'not root, or no setpriv'
+fi
 
 # ---- what the kernel merges ---------------------------------------------------
 
