@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # vmafrag --heal: what it says where the kernel lacks it, where it is not allowed to or a
-# process ends meanwhile, by calls that are played; and with RELOCATE_EXPECT=supported
-# what it merges.
+# process ends meanwhile, by calls that are played; and where the kernel has it (with
+# RELOCATE_EXPECT=supported it must), what it merges.
 
 set -euo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
@@ -12,7 +12,9 @@ top=$(cd -- "$here/../.." && pwd -P)
 . "$here/../tap.sh"
 
 cc=${CC:-gcc}
-expect=${RELOCATE_EXPECT:-}
+expect=unsupported
+[[ ! -e /proc/sys/vm/coalesce_at_limit ]] || expect=supported
+expect=${RELOCATE_EXPECT:-$expect}
 work=$(mktemp -d)
 chmod 755 "$work"	# for other users
 started=()
@@ -433,7 +435,7 @@ fi
 # ---- what the kernel merges ---------------------------------------------------
 
 if [[ $expect != supported ]]; then
-	skip 'what the kernel merges' 'for a kernel with MADV_COALESCE (RELOCATE_EXPECT=supported)'
+	skip 'what the kernel merges' 'this kernel does not have MADV_COALESCE'
 	tap_end
 fi
 start "$work/pieces" 600
