@@ -490,7 +490,8 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  * the pages are moved out, and by ioctl(UFFDIO_MOVE) back to where they were, into a
  * mapping that is as if it were new.  WHOEVER NAMES IT STATES THAT NOTHING BUT THE CALL
  * USES THE RANGE MEANWHILE, as for mremap_compat_ext(), where the rest of what is said of
- * UFFD_MOVE goes for this, too.  With KERNEL alone, only the advice is used.  The
+ * UFFD_MOVE goes for this, too: so the range is never all that there is, as stacks and
+ * the C library's memory are in use.  With KERNEL alone, only the advice is used.  The
  * mappings must be wholly in the range, readable, writable, not locked, without guard
  * pages and not registered with userfaultfd(2).  What lies beside the range stays as it
  * is; what is in it may merge with that.  Up to eight more mappings are needed for a

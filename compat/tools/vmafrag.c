@@ -524,9 +524,9 @@ static int heal_one(int pid, const struct options *options,
 	struct heal heal;
 	int status;
 
-	status = open_process(pid, &process);
-	if (status != EXIT_OK)
-		return status;
+	/* As many do that are looked at, it may have ended. */
+	if (process_open(pid, &process))
+		return EXIT_OK;
 	heal_process(&process, &heal, options->progress ? show_progress : NULL);
 	if (is_known(&heal)) {
 		if (options->json) {
@@ -538,7 +538,8 @@ static int heal_one(int pid, const struct options *options,
 		}
 		fflush(stdout);
 	}
-	status = heal_status(&process, &heal);
+	status = heal.end != HEAL_DONE && heal.err == ESRCH ? EXIT_OK :
+		 heal_status(&process, &heal);
 	heal_free(&heal);
 	process_close(&process);
 	return status;
@@ -567,8 +568,12 @@ static int heal_top(const struct options *options, const struct top *top)
 		if (worst == EXIT_OK)
 			worst = status;
 	}
-	if (options->json)
+	if (options->json) {
 		puts("]}");
+	} else if (top->unreadable) {
+		output_unreadable("", top->unreadable);
+		puts(geteuid() ? "; run as root" : "");
+	}
 	return worst;
 }
 

@@ -1182,6 +1182,7 @@ static Suite *suite(void)
 	suite_add_tcase(s, live);
 
 	tcase_add_checked_fixture(need, setup, NULL);
+	tcase_set_tags(need, "slow");
 	tcase_add_loop_test(need, no_descriptors, 0, METHODS);
 #ifdef NO_SANITIZER
 	tcase_add_loop_test(need, no_mappings_left, 0, 2 * METHODS);

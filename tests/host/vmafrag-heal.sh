@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # vmafrag --heal: what it says where the kernel lacks it, where it is not allowed to or a
-# process ends meanwhile, by calls that are played; and with RELOCATE_EXPECT=supported
-# what it merges.
+# process ends meanwhile, by calls that are played; and where the kernel has it (with
+# RELOCATE_EXPECT=supported it must), what it merges.
 
 set -euo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
@@ -12,7 +12,9 @@ top=$(cd -- "$here/../.." && pwd -P)
 . "$here/../tap.sh"
 
 cc=${CC:-gcc}
-expect=${RELOCATE_EXPECT:-}
+expect=unsupported
+[[ ! -e /proc/sys/vm/coalesce_at_limit ]] || expect=supported
+expect=${RELOCATE_EXPECT:-$expect}
 work=$(mktemp -d)
 chmod 755 "$work"	# for other users
 started=()
@@ -417,11 +419,23 @@ capture env AFTER=1 PLAYED=ends TARGET="$pid" LD_PRELOAD="$work/played.so" "$vma
 tap_is "$status,$out,$err" "1,,vmafrag: process $pid has ended meanwhile, after 1 of $pieces pieces"$'\n' \
 	'a process that ends meanwhile'
 finish "$pid" "$to" "$from"
+start "$work/pieces" 20
+capture env PLAYED=ends TARGET="$pid" LD_PRELOAD="$work/played.so" "$vmafrag" --top --heal --json "$pid" $$
+tap_is "$status,$err,$(value "$out" '[h["pid"] for h in o["healed"]]')" "0,,[$$]" 'with --top it is left out'
+finish "$pid" "$to" "$from"
+if [[ $EUID == 0 ]] && command -v setpriv >/dev/null; then
+	start setpriv --reuid=65534 --clear-groups "$work/pieces" 20
+	capture setpriv --reuid=65534 --clear-groups env LD_PRELOAD="$work/played.so" "$vmafrag" --top --heal
+	tap_like "$status,$err,$out" '^0,,    PID .*[0-9]+ process(es)? may not be read; run as root' 'nor can all be read'
+	finish "$pid" "$to" "$from"
+else
+	skip 'nor can all be read' 'not root, or no setpriv'
+fi
 
 # ---- what the kernel merges ---------------------------------------------------
 
 if [[ $expect != supported ]]; then
-	skip 'what the kernel merges' 'for a kernel with MADV_COALESCE (RELOCATE_EXPECT=supported)'
+	skip 'what the kernel merges' 'this kernel does not have MADV_COALESCE'
 	tap_end
 fi
 start "$work/pieces" 600
