@@ -616,7 +616,7 @@ START_TEST(others_unmap)
 	over = false;
 	map_pieces(TO, 2000, PAGE, 1);
 	assert_quietly(!pthread_create(&thread, NULL, unmaps, TO));
-	for (int i = 0; i < (kernel_is_slow() ? 20 : 200); i++)
+	for (int i = 0; i < (kernel_is_slow() ? 6 : 200); i++)
 		ck_assert_int_eq(coalesce(TO, 2000 * PAGE), 0);
 	over = true;
 	pthread_join(thread, NULL);
