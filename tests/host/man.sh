@@ -14,7 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 mapfile -t pages < <(cd "$build/man" && printf '%s\n' man2/*)
 
-plan $((9 + 6 * ${#pages[@]}))
+plan $((8 + 6 * ${#pages[@]}))
 
 # Complaints of a checker, without positions, each with its number.
 complaints() { # FILE CHECKER...
@@ -63,10 +63,6 @@ tap_like "$(section DESCRIPTION)" ' MREMAP_RELOCATE_ANON .* MREMAP_MUST_RELOCATE
 	'the page renders and mentions both flags'
 tap_like "$(section VERSIONS)" 'not in any released' 'VERSIONS says that the flags are not released'
 tap_like "$(section ERRORS)" 'EFAULT.*EINVAL.*ENOMEM.*while relocating' 'ERRORS has the new cases'
-
-# The number of the advice stands in the header that kernel/ patches, too.
-advice=$(sed -n 's/^+#define MADV_COALESCE[[:space:]]*\([0-9]*\).*/\1/p' "$here"/../../kernel/7.3/patches/*.patch | sort -u)
-tap_like "$(text_of "$build/man/man2/madvise.2" | tr -s ' \n' ' ' | grep -o 'its value is .* on all arch')" "value is $advice on all" 'madvise(2) has the number of MADV_COALESCE'
 
 # The program in EXAMPLES, as a reader of the page would copy it.
 awk '/^\.\\" SRC BEGIN \(mremap\.c\)/ { on = 1; next } /^\.\\" SRC END/ { on = 0 } on && !/^\.E[XE]$/' "$page" |
