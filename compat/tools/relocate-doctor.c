@@ -63,7 +63,7 @@
 		TEXT(MREMAP_COMPAT_VERSION_PATCH)
 
 #define VARIABLE "MREMAP_COMPAT_METHODS"
-#define TUNABLE "glibc.malloc.mremap_relocate"
+#define TUNABLE "glibc.malloc.mremap_relocate_min_mmaps"
 
 /* A child that has not answered by then is ended. */
 #define CHILD_SECONDS 10
