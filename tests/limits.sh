@@ -29,6 +29,7 @@ idle_of() {
 	# Whole source trees are written.
 	host-glibc-releases | host-kernel-patches | host-patch-tree) echo 40 150 ;;
 	host-bench) echo 30 60 ;;
+	host-glibc-growth) echo 60 150 ;;
 	host-run-kernel) echo 20 150 ;;
 
 	# Many times as much is checked there.  What is long comes below.

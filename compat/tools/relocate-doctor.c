@@ -65,7 +65,7 @@
 		TEXT(MREMAP_COMPAT_VERSION_PATCH)
 
 #define VARIABLE "MREMAP_COMPAT_METHODS"
-#define TUNABLE "glibc.malloc.mremap_relocate"
+#define TUNABLE "glibc.malloc.mremap_relocate_min_mmaps"
 
 #ifndef MADV_COALESCE
 # define MADV_COALESCE 104

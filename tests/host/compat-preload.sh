@@ -779,7 +779,7 @@ done
 # The layout of a block is another in later releases.
 loader=$lib/../glibc/lib/ld-linux-x86-64.so.2
 if [[ -x $loader ]]; then
-	capture env "${copying[@]:2}" MREMAP_COMPAT_PRELOAD_COUNT=0 GLIBC_TUNABLES=glibc.malloc.mremap_relocate=0 \
+	capture env "${copying[@]:2}" MREMAP_COMPAT_PRELOAD_COUNT=0 GLIBC_TUNABLES=glibc.malloc.mremap_relocate_min_mmaps=1000000 \
 		"$loader" --library-path "${loader%/*}" --preload "$preload" ./blocks
 	tap_is "$status,$out,$(counts "$err" | cut -d ' ' -f 1,2)" $'0,right\n,301 300' 'realloc(): with the glibc that is built here'
 else

@@ -19,8 +19,10 @@ export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 mapfile -t releases < <(cd "$top/glibc-patches" && printf '%s\n' [0-9]* | sort -rV)
 newest=${releases[0]}
 
-# What upstream's release does without: the check that 0002 is about came later.
-not_for_upstream() { [[ $1 == 2.36 && $2 == 0002-* ]]; }
+# What upstream's release does without: the check that 0005 is about came later.
+not_for_upstream() { [[ $1 == 2.36 && $2 == 0005-* ]]; }
+# NEWS of the next release is put above the newest section, which Debian has more of.
+wants_fuzz() { [[ $1 == *-NEWS-* ]]; }
 
 # take_back TREE PATCHES: undo the patches of a quilt series
 # shellcheck disable=SC2317 # called by tap_run, as apply is
@@ -35,7 +37,13 @@ take_back() {
 
 # shellcheck disable=SC2317
 apply() { # TREE PATCH...
-	git -C "$1" -c user.name=t -c user.email=t@localhost am -q --no-3way --whitespace=nowarn "${@:2}"
+	git -C "$1" -c user.name=t -c user.email=t@localhost am -q --no-3way --empty=keep \
+		--whitespace=nowarn "${@:2}"
+}
+# shellcheck disable=SC2317
+apply_fuzzily() { # TREE PATCH
+	patch -d "$1" -s -p1 -F3 <"$2" &&
+		awk '/^Version / { n++ } n == 1 && /MADV_COALESCE/ { found = 1 } END { exit !found }' "$1/NEWS"
 }
 
 for release in "${releases[@]}"; do
@@ -49,8 +57,11 @@ for release in "${releases[@]}"; do
 	git clone -q --shared "$pristine" "$tree"
 	tap_run "$release: applies to Debian's source" apply "$tree" "${series[@]}"
 	mkdir "$tmp/export-$release"
+	cover=()
+	[[ ! -e $top/glibc-patches/$release/0000-cover-letter.patch ]] || cover=(--always --start-number=0)
 	git -C "$tree" -c core.abbrev=12 format-patch -q -o "$tmp/export-$release" --zero-commit \
-		--no-signature --no-numbered --stat=72 --summary pristine..
+		--no-signature --no-numbered --stat=72 --summary ${cover[@]+"${cover[@]}"} pristine..
+	((!${#cover[@]})) || mv "$tmp/export-$release"/0000-*.patch "$tmp/export-$release/0000-cover-letter.patch"
 	tap_is "$(cd "$tmp/export-$release" && ls)" "$(cd "$top/glibc-patches/$release" && ls)" \
 		"$release: one patch, one commit"
 
@@ -66,6 +77,8 @@ for release in "${releases[@]}"; do
 		if not_for_upstream "$release" "${p##*/}"; then
 			tap_is "$(grep -c MREMAP_KNOWN_BITS "$tree/sysdeps/unix/sysv/linux/mremap.c")" 0 \
 				"$release: upstream's mremap passes all flags, so ${p##*/} is not for it"
+		elif wants_fuzz "${p##*/}"; then
+			tap_run "$release: ${p##*/} applies to upstream's with patch -F3" apply_fuzzily "$tree" "$p"
 		else
 			tap_run "$release: ${p##*/} applies to upstream's" apply "$tree" "$p"
 		fi

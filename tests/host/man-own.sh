@@ -253,7 +253,7 @@ fi
 shown=$(text man7/relocate-anon.7 | flat)
 absent=
 for word in MREMAP_RELOCATE_ANON MREMAP_MUST_RELOCATE_ANON vm.max_map_count \
-	glibc.malloc.mremap_relocate glibc.malloc.mremap_relocate_max relocate-run \
+	glibc.malloc.mremap_relocate_min_mmaps relocate-run relocate-cc \
 	libmremap_compat_preload.so MREMAP_COMPAT_PRELOAD=relocate MREMAP_COMPAT_METHODS \
 	mremap_relocate mremap_relocate_fallback mremap_relocate_folio \
 	$(head -n 4 <<<"$names"); do

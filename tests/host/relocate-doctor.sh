@@ -558,13 +558,15 @@ if [[ $libc == glibc ]]; then
 	"${python[@]}" - "$loader" <<'EOF2'
 import sys
 text = open(sys.argv[1], "rb").read()
-old, new = (b"glibc.malloc." + n for n in (b"trim_threshold\0\0", b"mremap_relocate\0"))
+# Names have 42 bytes each, those of glibc.elision being so long.
+old, new = ((b"glibc.malloc." + n).ljust(39, b"\0") for n in (b"trim_threshold", b"mremap_relocate_min_mmaps"))
+assert old in text
 open("loader", "wb").write(text.replace(old, new))
 EOF2
 	chmod +x loader
 	for loader in "$loader" ./loader; do
 		tunable=False
-		[[ $("$loader" --list-tunables) != *glibc.malloc.mremap_relocate:* ]] || tunable=True
+		[[ $("$loader" --list-tunables) != *glibc.malloc.mremap_relocate_min_mmaps:* ]] || tunable=True
 		run "loader ${loader//\//?}" "$best" "$loader" "$doctor"
 		want "loader ${loader//\//?}" 'd["libc"]["malloc_tunable"]' $tunable "malloc's tunable"
 	done

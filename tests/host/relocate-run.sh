@@ -137,6 +137,26 @@ $cc -o uses -x c - -L"$tmp/libs" -lown \
 	<<<'int f(void); int main(void) { return f(); }'
 try "LD_LIBRARY_PATH still counts" 7 "" \
 	env LD_LIBRARY_PATH="$tmp/libs" "$run" ./uses
+# A library of the program's own with the name of one of the system's
+mkdir lib
+$cc -shared -fPIC -Wl,-soname,libz.so.1 -o lib/libz.so.1 -x c - \
+	<<<'const char *zlibVersion(void) { return "private"; }'
+cat >private.c <<'EOF'
+#include <stdio.h>
+const char *zlibVersion(void);
+int main(void) { return puts(zlibVersion()) < 0; }
+EOF
+$cc -o private private.c lib/libz.so.1 -Wl,--enable-new-dtags,-rpath,"\$ORIGIN/lib"
+$cc -o shared private.c lib/libz.so.1
+try "a library of the program's own (DT_RUNPATH)" 0 "private" "$run" ./private
+try "LD_LIBRARY_PATH comes before it, as without relocate-run" 0 "[0-9]*" \
+	env LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu "$run" ./private
+try "the system's libraries are in the loader's cache" 0 "[0-9]*" "$run" ./shared
+sed "s,^cache=.*,cache=$tmp/none," "$run" >"$tmp/b/bin/no-cache"
+sed -i 's,^exec ,echo ,' "$tmp/b/bin/no-cache"
+chmod +x "$tmp/b/bin/no-cache"
+try "or else in the usual folders" 0 "*/lib/anon/lib:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu ./shared" \
+	"$tmp/b/bin/no-cache" ./shared
 rm "$tmp/b/lib/anon/lib/ld-linux-x86-64.so.2"
 try "no library" 125 "*make glibc*" "$run" ./show
 

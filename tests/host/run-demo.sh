@@ -26,7 +26,8 @@ chmod +x "$work/build/demo/chunks" "$work/build/relocate-run"
 
 # In place of run-kernel: a result by kernel and glibc, changed by $CHANGE,
 # which is sed code for the patched kernel with ours, $CHANGE_STOCK for the
-# unpatched one with the distribution's, $CHANGE_MERGED for the patched one with that.
+# unpatched one with the distribution's, $CHANGE_MERGED for the patched one with that,
+# $CHANGE_COPIED for the unpatched one with ours.
 cat >"$RUN_KERNEL" <<'FAKE'
 #!/bin/bash
 case "$*" in
@@ -38,6 +39,7 @@ esac
 m=65528 t=0/64 p=fails e='' s=0
 [[ $which != rescued ]] || { m=14 t=64/64 p=works; e=$CHANGE; s=${STATUS:-0}; }
 [[ $which != stock ]] || e=$CHANGE_STOCK
+[[ $which != stock-ours ]] || { m=26 t=64/64 p=works; e=$CHANGE_COPIED; }
 [[ $which != merged ]] || { m=7846 t=64/64 p=works; e=$CHANGE_MERGED; }
 echo some other line
 echo "chunks: kernel=7 glibc=2 count=110000 size=6000 grown=22000 verified=yes mappings_before=20 mappings=$m max_map_count=65530 threads=$t threads_errno=x mprotect=$p mprotect_errno=x metadata_before=4096 metadata=81920 fill_ms=10 grow_ms=2340" | sed "$e"
@@ -45,21 +47,29 @@ exit "$s"
 FAKE
 chmod +x "$RUN_KERNEL"
 
-# verdict NAME STATUS PATTERN [CHANGE [CHANGE_STOCK [STATUS [CHANGE_MERGED]]]]
+# verdict NAME STATUS PATTERN [CHANGE [CHANGE_STOCK [STATUS [CHANGE_MERGED [CHANGE_COPIED]]]]]
 verdict() {
-	CHANGE=${4:-} CHANGE_STOCK=${5:-} STATUS=${6:-0} CHANGE_MERGED=${7:-} capture "$demo"
+	CHANGE=${4:-} CHANGE_STOCK=${5:-} STATUS=${6:-0} CHANGE_MERGED=${7:-} CHANGE_COPIED=${8:-} capture "$demo"
 	if [[ $status -eq $2 && $out$err =~ $3 ]]; then ok "$1"; else not_ok "$1" "$status $out$err"; fi
 }
 
-plan 18
+plan 22
 
 verdict 'good results' 0 'Rescued: '
 tap_like "$out" $'\npatched +2 \(ours\) +14 +64/64 +works +80 +2\.3\n' 'the table has the figures'
 tap_is "$(grep -c '^\[./4\] .* s$' <<<"$out")" 4 'each step and its time is shown'
-verdict 'mappings not reduced' 1 'FAILED: .*has 100 mappings, not under 100' 's/mappings=14/mappings=100/'
-verdict 'no mappings counted' 1 'FAILED: .*has -1 mappings' 's/mappings=14/mappings=-1/'
-verdict 'threads fail' 1 'FAILED: .*started 63/64 threads' 's,threads=64/64,threads=63/64,'
-verdict 'mprotect fails' 1 'FAILED: mprotect fails' 's/mprotect=works/mprotect=fails/'
+tap_like "$out" $'\nunpatched +2 \(ours\) +26 +64/64 +works ' 'and those of our glibc on the unpatched kernel'
+verdict 'mappings not reduced' 1 'FAILED: patched kernel, our glibc: 100 mappings, not under 100' \
+	's/mappings=14/mappings=100/'
+verdict 'no mappings counted' 1 'FAILED: patched kernel, our glibc: -1 mappings' 's/mappings=14/mappings=-1/'
+verdict 'threads fail' 1 'FAILED: patched kernel, our glibc: started 63/64 threads' 's,threads=64/64,threads=63/64,'
+verdict 'mprotect fails' 1 'FAILED: patched kernel, our glibc: mprotect fails' 's/mprotect=works/mprotect=fails/'
+verdict 'mappings not reduced by copying' 1 'FAILED: unpatched kernel, our glibc: 65527 mappings' \
+	'' '' 0 '' 's/mappings=26/mappings=65527/'
+verdict 'threads fail then' 1 'FAILED: unpatched kernel, our glibc: started 0/64 threads' \
+	'' '' 0 '' 's,threads=64/64,threads=0/64,'
+verdict 'mprotect fails then' 1 'FAILED: unpatched kernel, our glibc: mprotect fails' \
+	'' '' 0 '' 's/mprotect=works/mprotect=fails/'
 verdict 'threads fail with the patched kernel alone' 1 "FAILED: threads or mprotect fail on the patched kernel with the dist" \
 	'' '' 0 's,threads=64/64,threads=63/64,'
 verdict 'and mprotect' 1 "FAILED: threads or mprotect fail on the patched kernel with the dist" \
