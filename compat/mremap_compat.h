@@ -504,8 +504,8 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  * policy or locking; pages that another process shares since fork(2), or pinned ones
  * (UFFD_MOVE).
  *
- * Returns 0, and leaves errno alone: all has been merged that could be.  Or -1 with
- * errno, and what has been merged by then stays so:
+ * Returns 0, and leaves errno alone: all has been merged that could be, which may be
+ * nothing.  Or -1 with errno, and what has been merged by then stays so:
  *
  *   EINVAL	from here, before anything is looked at: address is not a multiple of
  *		the page size; address and size go beyond the last address; methods has a
@@ -513,7 +513,7 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  *   EOPNOTSUPP no method that is allowed and in force is there.
  *   EPERM	none is, and one that would be is forbidden (FORBIDDEN).
  *   ENOMEM	no memory, mappings, descriptors or threads (NO_RESOURCES).
- *   EINTR	from the kernel: a signal has ended the advice early.
+ *   EINTR	from the kernel: a fatal signal has ended the advice early.
  *   EAGAIN	from the kernel: as ENOMEM, for a moment.
  */
 struct mremap_compat_coalesce_report {

@@ -553,10 +553,10 @@ static void give_advice(struct findings *found)
 		if (found->tunable == NO)
 			advise(found, "realloc() of this C library does not ask for relocation: run the program with one that does (relocate-run)");
 	} else if (found->status == EXIT_OTHER_METHOD) {
-		advise(found, "mremap_compat() makes plain moves here: for memory that nobody else uses meanwhile, mremap_compat_ext() %s",
+		advise(found, "mremap_compat() makes plain moves here: for memory that nobody else uses meanwhile, mremap_compat_ext()%s",
 		       has(&m[UFFD_MOVE], SUPPORTED | ENABLED) ?
-		       "and mremap_compat_realloc() relocate" :
-		       "relocates, and mremap_compat_realloc_with() if COPY is among its methods");
+		       ", mremap_compat_realloc() and mremap_compat_coalesce() relocate" :
+		       " relocates, and mremap_compat_realloc_with() if COPY is among its methods");
 	}
 	if (!has(&m[KERNEL], SUPPORTED)) {
 		if (found->libc_version)
@@ -658,6 +658,7 @@ static void setting_rows(const struct setting *settings, int count)
 		{ "vm.overcommit_memory", "2", " (never)" },
 		{ "vm.unprivileged_userfaultfd", "0", " (not needed for uffd-move)" },
 		{ "vm.unprivileged_userfaultfd", "1", " (not needed for uffd-move)" },
+		{ "vm.coalesce_at_limit", "", " (not there: this kernel does not merge by itself)" },
 	};
 	const size_t end = sizeof(remarks) / sizeof(remarks[0]);
 
