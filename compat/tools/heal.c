@@ -23,8 +23,8 @@
 #endif
 
 /* For one call: so that there is progress to show, and the process is not kept long. */
-#define PIECE_BYTES ((uint64_t)1 << 30)
-#define PIECE_SEAMS 512
+#define STEP_BYTES ((uint64_t)1 << 30)
+#define STEP_SEAMS 512
 
 enum heal_support heal_support(void)
 {
@@ -42,18 +42,18 @@ enum heal_support heal_support(void)
 	}
 }
 
-/* ---- pieces ----------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------- */
 
 /*
  * Ranges that touch all private anonymous mappings that touch each other. The advice is
  * for whole mappings, so that of the first and the last a page will do, and the last of
- * a piece is the first of the next one:
+ * a step is the first of the next one:
  *
  *	| first | . . . . | . . . . | last |
- *	      |----- the piece -----|-|
+ *	      |----- the step -----|-|
  */
-struct pieces {
-	struct piece {
+struct steps {
+	struct step {
 		uint64_t start, end;
 		uint64_t seams;
 	} *all;
@@ -63,83 +63,83 @@ struct pieces {
 	uint64_t page;
 };
 
-static struct piece *add_piece(struct pieces *pieces)
+static struct step *add_step(struct steps *steps)
 {
-	struct piece *all;
+	struct step *all;
 	size_t room;
 
-	if (pieces->count == pieces->room) {
-		room = pieces->room ? pieces->room * 2 : 64;
-		all = realloc(pieces->all, room * sizeof(*all));
+	if (steps->count == steps->room) {
+		room = steps->room ? steps->room * 2 : 64;
+		all = realloc(steps->all, room * sizeof(*all));
 		if (!all)
 			return NULL;
-		pieces->all = all;
-		pieces->room = room;
+		steps->all = all;
+		steps->room = room;
 	}
-	return &pieces->all[pieces->count++];
+	return &steps->all[steps->count++];
 }
 
 static bool visit(const struct maps_entry *entry,
 		  const struct fragments_kind *kind, void *data)
 {
-	struct pieces *pieces = data;
-	struct piece *piece;
+	struct steps *steps = data;
+	struct step *step;
 
 	(void)kind;
 	if (!entry) {
-		pieces->count = 0;
-		pieces->open = false;
-		pieces->last_end = 0;
+		steps->count = 0;
+		steps->open = false;
+		steps->last_end = 0;
 		return true;
 	}
 	if (!maps_is_anonymous(entry)) {
-		pieces->open = false;
-		pieces->last_end = 0;
+		steps->open = false;
+		steps->last_end = 0;
 		return true;
 	}
-	if (entry->start != pieces->last_end) {
-		pieces->open = false;
+	if (entry->start != steps->last_end) {
+		steps->open = false;
 	} else {
-		if (!pieces->open) {
-			piece = add_piece(pieces);
-			if (!piece)
+		if (!steps->open) {
+			step = add_step(steps);
+			if (!step)
 				return false;
-			piece->start = entry->start - pieces->page;
-			piece->seams = 0;
+			step->start = entry->start - steps->page;
+			step->seams = 0;
 		}
-		piece = &pieces->all[pieces->count - 1];
-		piece->end = entry->start + pieces->page;
-		piece->seams++;
-		pieces->open = piece->seams < PIECE_SEAMS &&
-			       entry->end - piece->start < PIECE_BYTES;
+		step = &steps->all[steps->count - 1];
+		step->end = entry->start + steps->page;
+		step->seams++;
+		steps->open = step->seams < STEP_SEAMS &&
+			       entry->end - step->start < STEP_BYTES;
 	}
-	pieces->last_end = entry->end;
+	steps->last_end = entry->end;
 	return true;
 }
 
 /* 0 or errno */
-static int find_pieces(const struct process *process, struct pieces *pieces)
+static int find_steps(const struct process *process, struct steps *steps)
 {
 	const int fd = openat(process->directory, "maps", O_RDONLY | O_CLOEXEC);
 	int err = 0;
 
 	if (fd < 0)
 		return errno == ENOENT ? ESRCH : errno;
-	if (fragments_walk(fd, FRAGMENTS_BEST, visit, pieces))
+	if (fragments_walk(fd, FRAGMENTS_BEST, visit, steps))
 		err = errno;
 	close(fd);
 	return err;
 }
 
-/* All of a piece, which the kernel may do in parts. 0 or errno */
-static int advise(const struct process *process, const struct piece *piece)
+/* All of a step, which the kernel may do in parts. 0 or errno */
+static int advise(const struct process *process, const struct step *step)
 {
-	uint64_t start = piece->start;
+	uint64_t start = step->start;
 
-	while (start < piece->end) {
+	while (start < step->end) {
 		struct iovec range = {
 			.iov_base = (void *)(uintptr_t)start,
-			.iov_len = (size_t)(piece->end - start),
+			.iov_len = (size_t)(step->end - start),
 		};
 		const long done = syscall(SYS_process_madvise, process->pidfd,
 					  &range, 1UL, (long)MADV_COALESCE,
@@ -161,22 +161,22 @@ static bool has_ended(const struct heal *heal)
 	return heal->end != HEAL_DONE && heal->err == ESRCH;
 }
 
-static void heal_pieces(const struct process *process, struct heal *heal,
+static void heal_steps(const struct process *process, struct heal *heal,
 			heal_progress *progress)
 {
-	struct pieces pieces = { .page = (uint64_t)sysconf(_SC_PAGESIZE) };
+	struct steps steps = { .page = (uint64_t)sysconf(_SC_PAGESIZE) };
 
-	heal->err = find_pieces(process, &pieces);
+	heal->err = find_steps(process, &steps);
 	if (heal->err) {
 		heal->end = HEAL_READ;
-		free(pieces.all);
+		free(steps.all);
 		return;
 	}
-	heal->pieces = pieces.count;
+	heal->steps = steps.count;
 	if (progress)
 		progress(heal);
-	for (size_t i = 0; !heal->err && i < pieces.count; i++) {
-		heal->err = advise(process, &pieces.all[i]);
+	for (size_t i = 0; !heal->err && i < steps.count; i++) {
+		heal->err = advise(process, &steps.all[i]);
 		if (heal->err) {
 			heal->end = HEAL_ADVICE;
 			break;
@@ -185,7 +185,7 @@ static void heal_pieces(const struct process *process, struct heal *heal,
 		if (progress)
 			progress(heal);
 	}
-	free(pieces.all);
+	free(steps.all);
 }
 
 void heal_process(const struct process *process, struct heal *heal,
@@ -207,7 +207,7 @@ void heal_process(const struct process *process, struct heal *heal,
 		heal->end = HEAL_READ;
 		return;
 	}
-	heal_pieces(process, heal, progress);
+	heal_steps(process, heal, progress);
 	if (has_ended(heal))
 		return;
 	/* Also if it has stopped on its way. */
@@ -355,9 +355,9 @@ void heal_put_json(const struct heal *heal, const struct object_sizes *sizes)
 		fputs(", \"max_map_count\": null", stdout);
 	put_json_sample("before", &heal->before, sizes);
 	put_json_sample("after", &heal->after, sizes);
-	printf(", \"pieces\": %" PRIu64 ", \"pieces_done\": %" PRIu64
+	printf(", \"steps\": %" PRIu64 ", \"steps_done\": %" PRIu64
 	       ", \"stayed_apart\": {\"pairs\": %" PRIu64
-	       ", \"shared\": %" PRIu64, heal->pieces, heal->done,
+	       ", \"shared\": %" PRIu64, heal->steps, heal->done,
 	       heal_apart(heal), after->count.shared);
 	for (int i = 0; i < WHY_REASONS; i++) {
 		if (why_reason(i) == FRAGMENTS_HOLE)

@@ -35,12 +35,12 @@ struct heal {
 	int pid;
 	/* The second is that of the first if the process cannot be read any more. */
 	struct sample before, after;
-	uint64_t pieces, done;	/* calls to make, and made */
+	uint64_t steps, done;	/* calls to make, and made */
 	enum heal_end end;
 	int err;
 };
 
-/* Called before the first piece and after each; may be NULL. */
+/* Called before the first step and after each; may be NULL. */
 typedef void heal_progress(const struct heal *heal);
 
 /* Merge all that can be.  heal_free() in the end. */

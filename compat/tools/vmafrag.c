@@ -416,7 +416,7 @@ static int check_support(void)
 	case HEAL_SUPPORTED:
 		return EXIT_OK;
 	case HEAL_NO_ADVICE:
-		error("this kernel does not have MADV_COALESCE; nothing has been changed");
+		error("this kernel does not have MADV_COALESCE; nothing has been changed (relocate-anon(7) has other cures)");
 		return EXIT_NO_ADVICE;
 	case HEAL_FORBIDDEN:
 		return error("MADV_COALESCE is forbidden here, as by a seccomp filter; nothing has been changed");
@@ -428,8 +428,8 @@ static int check_support(void)
 static void show_progress(const struct heal *heal)
 {
 	fprintf(stderr, NAME ": process %d: %" PRIu64 " of %" PRIu64
-		" piece%s done\n", heal->pid, heal->done, heal->pieces,
-		heal->pieces == 1 ? "" : "s");
+		" step%s done\n", heal->pid, heal->done, heal->steps,
+		heal->steps == 1 ? "" : "s");
 }
 
 static int advice_error(const struct heal *heal)
@@ -439,8 +439,8 @@ static int advice_error(const struct heal *heal)
 	switch (heal->err) {
 	case ESRCH:
 		return error("process %d has ended meanwhile, after %" PRIu64
-			     " of %" PRIu64 " pieces", heal->pid, heal->done,
-			     heal->pieces);
+			     " of %" PRIu64 " steps", heal->pid, heal->done,
+			     heal->steps);
 	case EINVAL:
 		error("process_madvise(2) of this kernel does not take MADV_COALESCE; nothing has been changed");
 		return EXIT_NO_ADVICE;
@@ -452,8 +452,8 @@ static int advice_error(const struct heal *heal)
 			     "although root may: CAP_SYS_NICE is missing, as in a container, or something forbids it");
 	default:
 		return error("process_madvise(2) of process %d: %s, after %"
-			     PRIu64 " of %" PRIu64 " pieces", heal->pid, reason,
-			     heal->done, heal->pieces);
+			     PRIu64 " of %" PRIu64 " steps", heal->pid, reason,
+			     heal->done, heal->steps);
 	}
 }
 
@@ -473,7 +473,7 @@ static int heal_status(const struct process *process, const struct heal *heal)
 	case HEAL_READ_AFTER:
 		if (heal->err == ESRCH)
 			return error("process %d has ended meanwhile, after all of %"
-				     PRIu64 " pieces", heal->pid, heal->pieces);
+				     PRIu64 " steps", heal->pid, heal->steps);
 		return read_error(process, heal->err);
 	default:
 		return read_error(process, heal->err);

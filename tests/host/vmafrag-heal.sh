@@ -311,7 +311,7 @@ lacks=(played lacks)
 for words in "$pid" "--json $pid" "--progress $pid" "--top $pid" "--top --json $pid"; do
 	# shellcheck disable=SC2086 # several words
 	capture "${lacks[@]}" "$vmafrag" --heal $words
-	tap_is "$status,$out,$err" '4,,vmafrag: this kernel does not have MADV_COALESCE; nothing has been changed'$'\n' \
+	tap_is "$status,$out,$err" '4,,vmafrag: this kernel does not have MADV_COALESCE; nothing has been changed (relocate-anon(7) has other cures)'$'\n' \
 		"a kernel without the advice: --heal ${words/$pid/PID}"
 done
 capture env MREMAP_COMPAT_METHODS=plain LD_PRELOAD="$work/played.so" "$vmafrag" --heal "$pid"
@@ -362,7 +362,7 @@ start "$work/pieces" 1300 x $'a\e[1m\nb\xe2\x80\xae'
 capture env RANGES="$work/ranges" LD_PRELOAD="$work/played.so" "$vmafrag" --heal --progress "$pid"
 pieces=$(wc -l <"$work/ranges")
 tap_is "$status" 0 'a played kernel merges'
-tap_is "$err" "$(for ((i = 0; i <= pieces; i++)); do echo "vmafrag: process $pid: $i of $pieces pieces done"; done)"$'\n' \
+tap_is "$err" "$(for ((i = 0; i <= pieces; i++)); do echo "vmafrag: process $pid: $i of $pieces steps done"; done)"$'\n' \
 	'--progress says how far it is'
 tap_true 'in several pieces' test "$pieces" -ge 3
 tap_like "$out" "^process              $pid \\(a$r\\[1m${r}b$r\\)
@@ -393,16 +393,16 @@ END
 capture played parts "$vmafrag" --heal --json "$pid"
 tap_is "$status,$err" 0, 'a kernel that does a piece in parts'
 valid 'JSON as the schema says' "$out"
-tap_is "$(value "$out" '[h := o["healed"][0], (h["pid"], h["command"], h["before"]["separate_neighbours"], h["after"]["separate_neighbours"], h["stayed_apart"]["page_offset_or_anon_vma"], h["stayed_apart"]["shared"], h["pieces"] == h["pieces_done"])][1]')" \
+tap_is "$(value "$out" '[h := o["healed"][0], (h["pid"], h["command"], h["before"]["separate_neighbours"], h["after"]["separate_neighbours"], h["stayed_apart"]["page_offset_or_anon_vma"], h["stayed_apart"]["shared"], h["steps"] == h["steps_done"])][1]')" \
 	"($pid, 'a\\x1b[1m\\nb\\u202e', 1299, 1299, 1299, 0, True)" 'JSON'
 capture played EINTR "$vmafrag" --heal "$pid"
 tap_is "$status,$err" 0, 'interrupted calls are made again'
 capture env AFTER=1 PLAYED=ENOMEM LD_PRELOAD="$work/played.so" "$vmafrag" --heal "$pid"
-tap_is "$status,$err" "1,vmafrag: process_madvise(2) of process $pid: Cannot allocate memory, after 1 of $pieces pieces"$'\n' \
+tap_is "$status,$err" "1,vmafrag: process_madvise(2) of process $pid: Cannot allocate memory, after 1 of $pieces steps"$'\n' \
 	'no memory on the way'
 tap_like "$out" '^process .*stayed apart ' 'it is shown what is by then'
 capture played nothing "$vmafrag" --heal "$pid"
-tap_is "$status,$out,$err" "1,,vmafrag: process_madvise(2) of process $pid: Input/output error, after 0 of $pieces pieces"$'\n' \
+tap_is "$status,$out,$err" "1,,vmafrag: process_madvise(2) of process $pid: Input/output error, after 0 of $pieces steps"$'\n' \
 	'a kernel that does nothing is not asked for ever'
 capture env LD_PRELOAD="$work/played.so" "$vmafrag" --top --heal "$pid"
 tap_like "$status,$err,$out" "^0,,    PID     BEFORE      AFTER  STAYED APART  KERNEL MEMORY, KiB  COMMAND
@@ -416,7 +416,7 @@ capture played EPERM "$vmafrag" --top --heal --json "$pid"
 tap_is "$status,$out" '1,{"schema_version": 1, "healed": []}'$'\n' '--top --heal without permission'
 tap_is "$(grep -c 'may not be changed' <<<"$err")" 1 'says so'
 capture env AFTER=1 PLAYED=ends TARGET="$pid" LD_PRELOAD="$work/played.so" "$vmafrag" --heal "$pid"
-tap_is "$status,$out,$err" "1,,vmafrag: process $pid has ended meanwhile, after 1 of $pieces pieces"$'\n' \
+tap_is "$status,$out,$err" "1,,vmafrag: process $pid has ended meanwhile, after 1 of $pieces steps"$'\n' \
 	'a process that ends meanwhile'
 finish "$pid" "$to" "$from"
 start "$work/pieces" 20
@@ -443,7 +443,7 @@ capture "$vmafrag" --heal --progress "$pid"
 tap_like "$status,$out" '^0,process.*
 separate neighbours  599 before, 0 after
 ' '600 mappings become one'
-tap_like "$err" 'of [1-9][0-9]* pieces done' 'with progress'
+tap_like "$err" 'of [1-9][0-9]* steps done' 'with progress'
 tap_true '/proc says the same' test "$(mappings "$pid")" -lt 100
 contents '600 mappings'
 capture "$vmafrag" --heal --json "$pid"
