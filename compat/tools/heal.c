@@ -197,6 +197,10 @@ void heal_process(const struct process *process, struct heal *heal,
 	heal->pid = process->pid;
 	heal->before.explain = true;
 	heal->after.explain = true;
+	if (process->foreign) {
+		heal->end = HEAL_FOREIGN;
+		return;
+	}
 	if (process->pidfd < 0) {
 		heal->end = HEAL_NO_PIDFD;
 		heal->err = process->pidfd_error;

@@ -22,6 +22,11 @@ struct process {
 	 * What pidfd_open(2) returns; -1 where it is not to be had, and why.
 	 */
 	int directory, pidfd, pidfd_error;
+	/*
+	 * /proc is that of another PID namespace, and what it shows by this number is
+	 * not what the kernel knows here by it: there is no pidfd.
+	 */
+	bool foreign;
 };
 
 /* What is known about it at one time. */

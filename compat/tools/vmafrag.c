@@ -184,6 +184,12 @@ static int read_error(const struct process *process, int err)
 		     strerror(err), process_refusal(process));
 }
 
+static int foreign_error(int pid)
+{
+	return error("/proc is that of another PID namespace: its process %d is not the one that the kernel knows here by that number",
+		     pid);
+}
+
 /* EXIT_OK or EXIT_ERROR, which has been explained. */
 static int open_process(int pid, struct process *process)
 {
@@ -354,7 +360,9 @@ static int show(const struct options *options)
 	status = open_process(options->pid, &process);
 	if (status != EXIT_OK)
 		return status;
-	if (options->watch_ms) {
+	if (options->watch_ms && process.foreign) {
+		status = foreign_error(process.pid);
+	} else if (options->watch_ms) {
 		status = watch(&process, options, &sample, &sizes);
 	} else {
 		err = process_sample(&process, &sample);
@@ -463,6 +471,8 @@ static int heal_status(const struct process *process, const struct heal *heal)
 	switch (heal->end) {
 	case HEAL_DONE:
 		return EXIT_OK;
+	case HEAL_FOREIGN:
+		return foreign_error(heal->pid);
 	case HEAL_NO_PIDFD:
 		if (heal->err == ESRCH)
 			return no_memory_of(heal->pid);

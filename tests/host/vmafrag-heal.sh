@@ -219,6 +219,9 @@ long syscall(long number, ...)
 		return fail(ENOSYS);
 	if (number == SYS_pidfd_open && !strcmp(played(), "gone"))
 		return fail(ESRCH);
+	/* As where /proc is that of another PID namespace */
+	if (number == SYS_pidfd_open && !strcmp(played(), "namespace"))
+		a[0] = getpid();
 	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 END
@@ -331,6 +334,24 @@ tap_is "$status,$out,$err" "1,,vmafrag: cannot have a descriptor of process $pid
 capture played gone "$vmafrag" --heal "$pid"
 tap_is "$status,$out,$err" "1,,vmafrag: process $pid has no memory: it has ended or is a kernel thread"$'\n' \
 	'a process that has ended when its descriptor is opened'
+: >"$work/ranges"
+for words in "--heal $pid" "--heal --top $pid" "--watch $pid"; do
+	# shellcheck disable=SC2086 # several words
+	RANGES=$work/ranges capture played namespace timeout 20 "$vmafrag" $words
+	tap_like "$status,$err" "^1,vmafrag: /proc is that of another PID namespace: its process $pid is not the one that the kernel knows here by that number"$'\n$' \
+		"a number that is another process's here: ${words/$pid/PID}"
+done
+tap_is "$(wc -l <"$work/ranges")" 0 'which is not changed'
+capture played namespace "$vmafrag" --top "$pid"
+tap_like "$status,$err,$out" "^0,,.* $pid " '--top looks at /proc alone'
+if unshare --pid --fork true 2>/dev/null; then
+	# The process with that number has ended by now, or is another.
+	capture unshare --pid --fork env RANGES="$work/ranges" LD_PRELOAD="$work/played.so" "$vmafrag" --heal "$pid"
+	tap_like "$status,$err" '^1,vmafrag: /proc is that of another PID namespace: ' "in a namespace of one's own with the /proc of another"
+	tap_is "$(wc -l <"$work/ranges")" 0 'nor is one changed there'
+else
+	skip "in a namespace of one's own with the /proc of another" 'unshare(2) is not permitted'
+fi
 capture played ENOSYS "$vmafrag" --heal "$pid"
 tap_like "$status,$out,$err" "^1,,vmafrag: process_madvise\\(2\\) of process $pid: Function not implemented, after 0 of [1-9]" \
 	'no process_madvise(2)'
