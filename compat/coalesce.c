@@ -339,7 +339,8 @@ static void run_batch(struct job *job, void *argument)
 {
 	struct work *work = argument;
 	struct piece piece = { 0 };
-	char line[512], chunk[1024];
+	/* No larger, see maps.c; no line of anonymous memory is longer. */
+	char line[256], chunk[512];
 	size_t length = 0;
 	bool more = true;
 	long got = 0;

@@ -228,9 +228,9 @@ static long read_at(int fd, void *to, size_t size, uint64_t offset)
 		       (unsigned long)(offset >> 32));
 }
 
-/* On a signal handler's stack, too: no larger. */
+/* On a signal handler's stack, too: no larger, and never two walks at once. */
 #define REGIONS 16
-#define ENTRIES 128
+#define ENTRIES 48
 
 /*
  * A walk through the pages that exist: what PAGEMAP_SCAN found and is still to be
@@ -244,10 +244,8 @@ struct walk {
 	bool swapped;		/* leave out what is present */
 	size_t next, count;	/* of those below */
 	uintptr_t base;		/* address of the first entry */
-	union {
-		struct page_region region[REGIONS];
-		uint64_t entry[ENTRIES];
-	} found;
+	struct page_region region[REGIONS];
+	uint64_t entry[ENTRIES];
 };
 
 static struct walk start_walk(int pagemap, char *start, size_t size)
@@ -263,7 +261,7 @@ static bool scan_regions(struct walk *w)
 {
 	struct pm_scan_arg scan = {
 		.size = sizeof(scan), .start = w->at, .end = w->end,
-		.vec = (uintptr_t)w->found.region, .vec_len = REGIONS,
+		.vec = (uintptr_t)w->region, .vec_len = REGIONS,
 		.category_inverted = PM_PFNZERO, .category_mask = PM_PFNZERO,
 		.category_anyof_mask = w->swapped ? PM_SWAPPED :
 				       PM_PRESENT | PM_SWAPPED,
@@ -280,20 +278,29 @@ static bool scan_regions(struct walk *w)
 	return true;
 }
 
-static bool read_entries(struct walk *w)
+/* Entries of so many pages, or of as many as there is room for; 0 with errno. */
+static size_t read_entries_of(struct walk *w, uintptr_t start, size_t n)
 {
-	const size_t page = mc_page_size(), size = sizeof(*w->found.entry);
-	size_t n = (w->end - w->at) / page;
+	const size_t size = sizeof(*w->entry);
 	long got;
 
 	if (n > ENTRIES)
 		n = ENTRIES;
-	got = read_at(w->pagemap, w->found.entry, n * size,
-		      (uint64_t)(w->at / page) * size);
-	if (got != (long)(n * size)) {
-		errno = got < 0 ? errno : EIO;
+	got = read_at(w->pagemap, w->entry, n * size,
+		      (uint64_t)(start / mc_page_size()) * size);
+	if (got == (long)(n * size))
+		return n;
+	errno = got < 0 ? errno : EIO;
+	return 0;
+}
+
+static bool read_entries(struct walk *w)
+{
+	const size_t page = mc_page_size();
+	const size_t n = read_entries_of(w, w->at, (w->end - w->at) / page);
+
+	if (!n)
 		return false;
-	}
 	w->base = w->at;
 	w->at += n * page;
 	w->next = 0;
@@ -303,7 +310,7 @@ static bool read_entries(struct walk *w)
 
 static bool entry_exists(const struct walk *w, size_t i)
 {
-	return w->found.entry[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+	return w->entry[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
 }
 
 /*
@@ -327,7 +334,7 @@ static int next_run(struct walk *w, char **start, size_t *size)
 		}
 		first = w->next++;
 		if (!w->entries) {
-			const struct page_region *r = &w->found.region[first];
+			const struct page_region *r = &w->region[first];
 
 			*start = (char *)(uintptr_t)r->start;
 			*size = (size_t)(r->end - r->start);
@@ -353,19 +360,22 @@ static int next_run(struct walk *w, char **start, size_t *size)
 static bool has_guard(int pagemap, char *start, size_t size)
 {
 	struct walk swapped = start_walk(pagemap, start, size);
+	const size_t page = mc_page_size();
 	char *run;
-	size_t n;
+	size_t n, got;
 
 	swapped.swapped = true;
 	if (!scan_regions(&swapped))
 		return false;
 	while (!swapped.entries && next_run(&swapped, &run, &n) > 0) {
-		struct walk walk = start_walk(pagemap, run, n);
-
-		while (walk.at < walk.end && read_entries(&walk))
-			for (size_t i = 0; i < walk.count; i++)
-				if (walk.found.entry[i] & PAGEMAP_GUARD)
+		for (; n; n -= got * page, run += got * page) {
+			got = read_entries_of(&swapped, (uintptr_t)run, n / page);
+			if (!got)
+				break;
+			for (size_t i = 0; i < got; i++)
+				if (swapped.entry[i] & PAGEMAP_GUARD)
 					return true;
+		}
 	}
 	return false;
 }

@@ -640,6 +640,7 @@ END_TEST
 
 /* ---- at the same time ------------------------------------------------------- */
 
+static void filter(long number, int argument, uint32_t value, uint32_t action);
 static volatile sig_atomic_t handled;
 static char *for_handler;
 static int method_for_handler;
@@ -666,6 +667,52 @@ START_TEST(in_a_signal_handler)
 	check_pieces(p, 8, 1);
 }
 END_TEST
+
+#if defined(NO_SANITIZER) && defined(__OPTIMIZE__) && !defined(LARGE_FRAMES)
+# define ON_A_SMALL_STACK 1
+#if defined(__x86_64__) || defined(__i386__)
+# define SMALL_STACK 8192
+#elif defined(__aarch64__)
+# define SMALL_STACK 16384
+#else
+# define SMALL_STACK (2 * 16384)
+#endif
+
+/*
+ * In a handler on the smallest stack that the header promises to do with, of what the C
+ * library has called SIGSTKSZ; also where the kernel has no PROCMAP_QUERY.
+ */
+START_TEST(on_a_small_stack)
+{
+	const size_t size = (SMALL_STACK + page - 1) & -page;
+	struct sigaction action = {
+		.sa_handler = in_handler, .sa_flags = SA_ONSTACK
+	};
+	const int i = _i / 2;
+	char *p = in_pieces(8, 1), *area = map(size / page + 1, PROT_NONE);
+	stack_t stack = { .ss_sp = area + page, .ss_size = size };
+
+	ck_assert_int_eq(mprotect(area + page, size, RW), 0);
+	memset(area + page, 's', size);
+	for_handler = p;
+	method_for_handler = i;
+	supported(i);
+	if (_i % 2)
+		filter(SYS_ioctl, 1, 0xc0686611, SECCOMP_RET_ERRNO | ENOTTY);
+	/* A processor can have more to save than goes there. */
+	if (sigaltstack(&stack, NULL)) {
+		ck_assert_int_eq(errno, ENOMEM);
+		return;
+	}
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	raise(SIGUSR1);
+	ck_assert_int_eq(handled, supported(i) ? 1 : -1);
+	if (supported(i))
+		ck_assert_int_eq(mappings(p, 8 * page), 1);
+	check_pieces(p, 8, 1);
+}
+END_TEST
+#endif
 
 static bool ended;
 static char *used;
@@ -1003,7 +1050,7 @@ static const struct {
 	{ SYS_mprotect, 2, PROT_READ },
 	{ SYS_mremap, 3, MAY | MREMAP_DONTUNMAP },
 	{ SYS_munmap, 1, 0 },		/* of a size that is set below */
-	{ SYS_read, 2, 1024 },
+	{ SYS_read, 2, 512 },
 	{ SYS_openat, 2, O_RDONLY | O_CLOEXEC },
 	/* By which what has been begun is undone: refused only */
 	{ SYS_mremap, 3, FIXED },
@@ -1177,6 +1224,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(live, nothing_to_do, 0, METHODS);
 	tcase_add_test(live, choice);
 	tcase_add_loop_test(live, in_a_signal_handler, 0, METHODS);
+#ifdef ON_A_SMALL_STACK
+	tcase_add_loop_test(live, on_a_small_stack, 0, 2 * METHODS);
+#endif
 	tcase_add_loop_test(live, threads, 0, METHODS);
 	tcase_add_loop_test(live, in_a_child, 0, METHODS);
 	suite_add_tcase(s, live);
