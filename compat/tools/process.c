@@ -109,6 +109,20 @@ void process_close(const struct process *process)
 		close(process->pidfd);
 }
 
+uint64_t process_start_time(const struct process *process)
+{
+	char text[1024], *at;
+	const ssize_t length = process_read_file(process->directory, "stat",
+						 text, sizeof(text) - 1);
+
+	text[length < 0 ? 0 : length] = '\0';
+	/* The name, the second field, can have anything in it. */
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
 /* ---- samples -------------------------------------------------------------- */
 
 void process_free(struct sample *sample)

@@ -55,6 +55,12 @@ int process_open(int pid, struct process *process);
 void process_close(const struct process *process);
 
 /*
+ * When it was started, in ticks since the system was; 0: unknown.  With the PID it tells
+ * it from one that has the number later.
+ */
+uint64_t process_start_time(const struct process *process);
+
+/*
  * 0, or errno as fragments_walk() has it.  Can be repeated; process_free() in the
  * end.
  */

@@ -527,7 +527,7 @@ static int show_heal(const struct options *options)
 }
 
 /* One of many; what has been printed so far of JSON is counted. */
-static int heal_one(int pid, const struct options *options,
+static int heal_one(const struct top_one *one, const struct options *options,
 		    const struct object_sizes *sizes, size_t *shown)
 {
 	struct process process;
@@ -535,8 +535,13 @@ static int heal_one(int pid, const struct options *options,
 	int status;
 
 	/* As many do that are looked at, it may have ended. */
-	if (process_open(pid, &process))
+	if (process_open(one->pid, &process))
 		return EXIT_OK;
+	/* Another has its number now, and is not listed. */
+	if (process_start_time(&process) != one->start_time) {
+		process_close(&process);
+		return EXIT_OK;
+	}
 	heal_process(&process, &heal, options->progress ? show_progress : NULL);
 	if (is_known(&heal)) {
 		if (options->json) {
@@ -572,7 +577,7 @@ static int heal_top(const struct options *options, const struct top *top)
 	else
 		heal_put_title();
 	for (size_t i = 0; i < count; i++) {
-		const int status = heal_one(top->all[i].pid, options, &sizes,
+		const int status = heal_one(&top->all[i], options, &sizes,
 					    &shown);
 
 		if (worst == EXIT_OK)
