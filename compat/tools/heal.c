@@ -216,6 +216,11 @@ void heal_process(const struct process *process, struct heal *heal,
 		return;
 	/* Also if it has stopped on its way. */
 	err = process_sample(process, &heal->after);
+	if (err) {
+		/* What has been counted by then is not what there is. */
+		process_free(&heal->after);
+		memset(&heal->after, 0, sizeof(heal->after));
+	}
 	if (err && heal->end == HEAL_DONE) {
 		heal->end = HEAL_READ_AFTER;
 		heal->err = err;

@@ -34,7 +34,7 @@ enum heal_end {
 
 struct heal {
 	int pid;
-	/* The second is that of the first if the process cannot be read any more. */
+	/* The second is empty, with no mappings, if the process cannot be read any more. */
 	struct sample before, after;
 	uint64_t steps, done;	/* calls to make, and made */
 	enum heal_end end;

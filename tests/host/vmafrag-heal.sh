@@ -123,6 +123,9 @@ static long fail(int err)
 	return -1;
 }
 
+static int steps;	/* calls of process_madvise() by now */
+static int queries;	/* PROCMAP_QUERY since then */
+
 static const char *played(void)
 {
 	const char *what = getenv("PLAYED");
@@ -150,17 +153,18 @@ static long merge(char *start, size_t size)
 
 static long advise(const struct iovec *range)
 {
-	static int calls;
 	const char *what = played(), *log = getenv("RANGES"), *after = getenv("AFTER");
+	const int calls = ++steps;
 
-	if (++calls > (after ? atoi(after) : 0)) {
+	queries = 0;
+	if (calls > (after ? atoi(after) : 0)) {
 		if (!strcmp(what, "EPERM"))
 			return fail(EPERM);
 		if (!strcmp(what, "EACCES"))
 			return fail(EACCES);
 		if (!strcmp(what, "ESRCH"))
 			return fail(ESRCH);
-		if (!strcmp(what, "ENOMEM"))
+		if (!strcmp(what, "ENOMEM") || !strcmp(what, "ENOMEM, and it ends"))
 			return fail(ENOMEM);
 		if (!strcmp(what, "EINVAL"))
 			return fail(EINVAL);
@@ -232,6 +236,10 @@ long syscall(long number, ...)
 	if (number == SYS_pidfd_open && !strcmp(played(), "no pidfd"))
 		return fail(ENOSYS);
 	if (number == SYS_pidfd_open && !strcmp(played(), "gone"))
+		return fail(ESRCH);
+	/* A process that ends while it is looked at for the second time */
+	if (number == SYS_ioctl && ((unsigned long)a[1] & 0xffff) == 0x6611 && steps &&
+	    strstr(played(), "it ends") && ++queries % 100 == 0)
 		return fail(ESRCH);
 	/* As where /proc is that of another PID namespace */
 	if (number == SYS_pidfd_open && !strcmp(played(), "namespace"))
@@ -436,6 +444,22 @@ capture env AFTER=1 PLAYED=ENOMEM LD_PRELOAD="$work/played.so" "$vmafrag" --heal
 tap_is "$status,$err" "1,vmafrag: process_madvise(2) of process $pid: Cannot allocate memory, after 1 of $pieces steps"$'\n' \
 	'no memory on the way'
 tap_like "$out" '^process .*stayed apart ' 'it is shown what is by then'
+if "$vmafrag" --self-test | grep -q PROCMAP_QUERY; then
+	for words in '' --json; do
+		# shellcheck disable=SC2086 # one word or none
+		capture played 'after all, it ends' "$vmafrag" --heal $words "$pid"
+		tap_is "$status,$out,$err" "1,,vmafrag: process $pid has ended meanwhile, after all of $pieces steps"$'\n' \
+			"a process that ends in the second look: ${words:-a table}"
+		# shellcheck disable=SC2086 # one word or none
+		capture env AFTER=1 PLAYED='ENOMEM, and it ends' LD_PRELOAD="$work/played.so" "$vmafrag" --heal $words "$pid"
+		tap_is "$status,$out,$err" "1,,vmafrag: process_madvise(2) of process $pid: Cannot allocate memory, after 1 of $pieces steps"$'\n' \
+			"and after an error: ${words:-a table}"
+	done
+	capture played 'after all, it ends' "$vmafrag" --top --heal --json "$pid"
+	tap_is "$status,$out,$err" '0,{"schema_version": 1, "healed": []}'$'\n,' 'it is not in the list'
+else
+	skip 'a process that ends in the second look' 'no PROCMAP_QUERY, by which it is played'
+fi
 capture played nothing "$vmafrag" --heal "$pid"
 tap_is "$status,$out,$err" "1,,vmafrag: process_madvise(2) of process $pid: Input/output error, after 0 of $pieces steps"$'\n' \
 	'a kernel that does nothing is not asked for ever'
