@@ -221,26 +221,25 @@ static bool relocate(struct work *work, struct piece *piece)
 }
 
 /* Whether there is one mapping where two touch. */
-static bool have_merged(struct work *work, uintptr_t address)
+static bool have_merged(uintptr_t address)
 {
 	struct maps_entry entry;
 	bool anonymous;
 
-	if (maps_find(address, &entry, &anonymous) != 1 ||
-	    entry.start >= address)
-		return false;
-	work->report->apart_reason = MREMAP_COMPAT_NOT_TRIED;
-	return true;
+	return maps_find(address, &entry, &anonymous) == 1 &&
+	       entry.start < address;
 }
 
 /* Two that touch and are alike. Returns whether they are one now. */
 static bool merge(struct work *work, struct piece *last, struct piece *next)
 {
+	struct mremap_compat_coalesce_report *report = work->report;
+	const enum mremap_compat_reason before = report->apart_reason;
 	const bool last_can = last->movable && !last->natural;
 	bool last_first = last_can && last->end - last->start <
 				      next->end - next->start;
-	enum mremap_compat_reason before = work->report->apart_reason;
 	struct piece *first, *second;
+	bool merged;
 
 	if (!next->movable)
 		last_first = true;
@@ -248,23 +247,19 @@ static bool merge(struct work *work, struct piece *last, struct piece *next)
 	second = last_first ? next : last;
 	if (!first->movable || first->natural)
 		return false;
-	if (relocate(work, first)) {
-		if (have_merged(work, next->start)) {
-			work->report->apart_reason = before;
-			return true;
-		}
-		if (second->movable && !second->natural &&
-		    relocate(work, second) &&
-		    have_merged(work, next->start)) {
-			work->report->apart_reason = before;
-			return true;
-		}
-		if (work->report->apart_reason == before &&
-		    work->trouble == MREMAP_COMPAT_USED)
-			work->report->apart_reason = MREMAP_COMPAT_UNSUITABLE;
+	/* Until relocate() has a reason for this pair */
+	report->apart_reason = MREMAP_COMPAT_NOT_TRIED;
+	merged = relocate(work, first) &&
+		 (have_merged(next->start) ||
+		  (second->movable && !second->natural &&
+		   relocate(work, second) && have_merged(next->start)));
+	if (merged || work->trouble != MREMAP_COMPAT_USED) {
+		report->apart_reason = before;
+		return merged;
 	}
-	if (work->trouble == MREMAP_COMPAT_USED)
-		work->report->apart++;
+	if (report->apart_reason == MREMAP_COMPAT_NOT_TRIED)
+		report->apart_reason = MREMAP_COMPAT_UNSUITABLE;
+	report->apart++;
 	return false;
 }
 

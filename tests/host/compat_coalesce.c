@@ -424,6 +424,37 @@ START_TEST(shared_after_fork)
 }
 END_TEST
 
+/* One that stays for the same reason as the one before, tried from either side. */
+START_TEST(apart_again)
+{
+	enum { n = 5 };
+	char *p = in_pieces(n, 1);
+	int ends[2];
+	pid_t child;
+
+	if (!supported(UFFD_MOVE))
+		return;
+	for (size_t i = 0; i < n; i += 2)
+		ck_assert_int_eq(madvise(p + i * page, page, MADV_DONTFORK), 0);
+	ck_assert_int_eq(pipe(ends), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child) {
+		close(ends[1]);
+		wait_for(ends[0]);
+		_exit(0);
+	}
+	ck_assert_int_eq(madvise(p, n * page, MADV_DOFORK), 0);
+	ck_assert(coalesces(UFFD_MOVE, p, n * page));
+	ck_assert_int_eq(mappings(p, n * page), n);
+	ck_assert_uint_eq(report.apart, n - 1);
+	ck_assert_int_eq(report.apart_reason, MREMAP_COMPAT_BUSY);
+	close(ends[1]);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	check_pieces(p, n, 1);
+}
+END_TEST
+
 static bool kills(const char *p)
 {
 	int status;
@@ -1217,6 +1248,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(live, other_pages, 0, METHODS);
 	tcase_add_loop_test(live, differing, 0, METHODS);
 	tcase_add_loop_test(live, shared_after_fork, 0, METHODS);
+	tcase_add_test(live, apart_again);
 	tcase_add_loop_test(live, guards, 0, METHODS);
 	tcase_add_loop_test(live, locked, 0, METHODS);
 	tcase_add_loop_test(live, watched, 0, METHODS);
