@@ -172,6 +172,7 @@ struct job {
 	 * target in use waits that must be kept if something fails.
 	 */
 	char *shell, *pages, *target, *aside;
+	int prot, aside_prot;	/* of old, and of what was put aside */
 	/* Around shell and pages, see find_places(); size 0: none */
 	struct {
 		char *start;
@@ -741,6 +742,12 @@ static char *move_out(char *from, size_t size, char *hint)
 	return to == MAP_FAILED ? NULL : to;
 }
 
+static int prot_of(const struct maps_entry *entry)
+{
+	return (entry->read ? PROT_READ : 0) | (entry->write ? PROT_WRITE : 0) |
+	       (entry->exec ? PROT_EXEC : 0);
+}
+
 /*
  * What is mapped at the target moves elsewhere, and an empty mapping stays.
  * Returns 0 or an error number.
@@ -760,6 +767,7 @@ static int put_target_aside(struct job *job)
 		return EINVAL;
 	if (check_lock(m->to))
 		return errno;
+	job->aside_prot = prot_of(&entry);
 	job->aside = move_out(m->to, m->new_size, NULL);
 	return job->aside ? 0 : errno;
 }
@@ -929,7 +937,7 @@ static int make_places(struct job *job)
 }
 
 /* A mapping, if there is one, goes back to the place that was kept for it. */
-static void put_back(char **from, size_t size, char *to)
+static void put_back(char **from, size_t size, char *to, int prot)
 {
 	if (!*from)
 		return;
@@ -950,6 +958,7 @@ static void put_back(char **from, size_t size, char *to)
 		return;
 	madvise(*from, size, MADV_GUARD_REMOVE);
 	save_contents(to, *from, size);
+	mprotect(to, size, prot);
 	unmap(from, size);
 }
 
@@ -961,8 +970,9 @@ static void undo_places(struct job *job)
 	release_guards(job);
 	if (job->pages)
 		unmap(&job->shell, job->size);
-	put_back(pages, job->size, job->move->old);
-	put_back(&job->aside, job->move->new_size, job->move->to);
+	put_back(pages, job->size, job->move->old, job->prot);
+	put_back(&job->aside, job->move->new_size, job->move->to,
+		 job->aside_prot);
 }
 
 /* make_places(), again if another thread has got into one of them. */
@@ -993,8 +1003,9 @@ static void bring_back(struct job *job)
 
 /* ---- the move ------------------------------------------------------------- */
 
-static enum mremap_compat_reason check_mapping(const struct mc_move *m)
+static enum mremap_compat_reason check_mapping(struct job *job)
 {
+	const struct mc_move *m = job->move;
 	const uint64_t start = (uintptr_t)m->old;
 	struct maps_entry entry;
 	bool anonymous;
@@ -1008,6 +1019,7 @@ static enum mremap_compat_reason check_mapping(const struct mc_move *m)
 		return MREMAP_COMPAT_UNSUITABLE;
 	if (check_lock(m->old))
 		return reason_of(errno);
+	job->prot = prot_of(&entry);
 	return MREMAP_COMPAT_USED;
 }
 
@@ -1077,7 +1089,7 @@ static void relocate(void *argument)
 
 	/* No other call is in that thread, nor can lose it. */
 	job->kept = job->handle ? mc_handle_fd(job->handle) : -1;
-	reason = check_mapping(job->move);
+	reason = check_mapping(job);
 	if (reason == MREMAP_COMPAT_USED) {
 		job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
 		if (has_guard(job->pagemap, job->move->old, job->size))
@@ -1208,7 +1220,7 @@ enum mremap_compat_reason mc_relocate_here(struct job *job, char *start,
 	};
 	job->size = size;
 	job->reason = MREMAP_COMPAT_NOT_TRIED;
-	reason = check_mapping(job->move);
+	reason = check_mapping(job);
 	if (reason != MREMAP_COMPAT_USED)
 		return reason;
 	if (has_guard(job->pagemap, start, size))
