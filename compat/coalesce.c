@@ -71,13 +71,20 @@ static enum mremap_compat_support try_pieces(char *area, bool *hole)
 	    MAP_FAILED)
 		return MREMAP_COMPAT_UNKNOWN;
 	*hole = true;
-	if (advise(pieces, PIECES * page, MADV_COALESCE))
-		return mc_support_of(errno);
-	if (mc_mremap(pieces, PIECES * page, (PIECES + 1) * page, 0, NULL) ==
-	    pieces)
-		*hole = false;
-	else if (errno == EFAULT)
-		return MREMAP_COMPAT_UNSUPPORTED;
+	/* Once more, as a page can be busy when it is looked at. */
+	for (int tries = 2; ; ) {
+		if (advise(pieces, PIECES * page, MADV_COALESCE))
+			return mc_support_of(errno);
+		if (mc_mremap(pieces, PIECES * page, (PIECES + 1) * page, 0,
+			      NULL) == pieces) {
+			*hole = false;
+			break;
+		}
+		if (errno != EFAULT)
+			break;
+		if (!--tries)
+			return MREMAP_COMPAT_UNSUPPORTED;
+	}
 	return pieces[0] == '0' && pieces[page] == '3' &&
 	       pieces[2 * page] == '2' ? MREMAP_COMPAT_SUPPORTED :
 					 MREMAP_COMPAT_UNSUPPORTED;

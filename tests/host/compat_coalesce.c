@@ -1123,6 +1123,7 @@ END_TEST
 static struct {
 	int err;		/* that it answers, 0: it does it */
 	bool does_nothing;
+	int idle;		/* so many calls for some bytes, at first, do nothing */
 	bool loses;		/* contents */
 	int calls;
 } kernel;
@@ -1140,7 +1141,10 @@ static void play_kernel(int sig, siginfo_t *info, void *context)
 	(void)info;
 	kernel.calls++;
 	reg[REG_RAX] = -kernel.err;
-	if (!kernel.err && size && !kernel.does_nothing && size <= sizeof(kept)) {
+	if (size && kernel.idle) {
+		kernel.idle--;
+	} else if (!kernel.err && size && !kernel.does_nothing &&
+		   size <= sizeof(kept)) {
 		memcpy(kept, start, size);
 		mmap(start, size, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 		     -1, 0);
@@ -1175,6 +1179,21 @@ START_TEST(played)
 	ck_assert(coalesces(KERNEL, p, 5 * page));
 	ck_assert_int_eq(kernel.calls, 3);
 	check_pieces(p, 5, 1);
+}
+END_TEST
+
+/* A page can have been busy when it was tried. */
+START_TEST(merges_at_last)
+{
+	long before;
+
+	boot();
+	before = mapped_pages();
+	kernel.idle = 1;
+	ck_assert_int_eq(mremap_compat_probe_coalesce(),
+			 MREMAP_COMPAT_SUPPORTED);
+	ck_assert_int_eq(mapped_pages(), before);
+	ck_assert_int_eq(kernel.calls, 3);
 }
 END_TEST
 
@@ -1281,6 +1300,7 @@ static Suite *suite(void)
 #endif
 #ifdef __x86_64__
 	tcase_add_test(simulated, played);
+	tcase_add_test(simulated, merges_at_last);
 	tcase_add_loop_test(simulated, not_that_advice, 0, 2);
 	tcase_add_loop_test(simulated, errors, 0, 3);
 	/* The first four of the table are refusals. */
