@@ -417,6 +417,9 @@ static int put_top(const struct options *options, const struct top *top)
 
 /* ---- merging ------------------------------------------------------------- */
 
+/* Whether a step has been done, of whatever process. */
+static bool changed;
+
 /* EXIT_OK if it is there. */
 static int check_support(void)
 {
@@ -440,18 +443,26 @@ static void show_progress(const struct heal *heal)
 		heal->steps == 1 ? "" : "s");
 }
 
+static void do_heal(const struct process *process, struct heal *heal,
+		    const struct options *options)
+{
+	heal_process(process, heal, options->progress ? show_progress : NULL);
+	changed |= heal->done > 0;
+}
+
 static int advice_error(const struct heal *heal)
 {
 	const char *reason = strerror(heal->err);
 
+	if (heal->err == EINVAL && !changed) {
+		error("process_madvise(2) of this kernel does not take MADV_COALESCE; nothing has been changed");
+		return EXIT_NO_ADVICE;
+	}
 	switch (heal->err) {
 	case ESRCH:
 		return error("process %d has ended meanwhile, after %" PRIu64
 			     " of %" PRIu64 " steps", heal->pid, heal->done,
 			     heal->steps);
-	case EINVAL:
-		error("process_madvise(2) of this kernel does not take MADV_COALESCE; nothing has been changed");
-		return EXIT_NO_ADVICE;
 	case EPERM:
 	case EACCES:
 		return error("process %d may not be changed: %s (%s)",
@@ -509,8 +520,7 @@ static int show_heal(const struct options *options)
 		return status;
 	status = check_support();
 	if (status == EXIT_OK) {
-		heal_process(&process, &heal, options->progress ?
-			     show_progress : NULL);
+		do_heal(&process, &heal, options);
 		if (is_known(&heal) && options->json) {
 			printf("{\"schema_version\": %d, \"healed\": [{",
 			       OUTPUT_SCHEMA_VERSION);
@@ -542,7 +552,7 @@ static int heal_one(const struct top_one *one, const struct options *options,
 		process_close(&process);
 		return EXIT_OK;
 	}
-	heal_process(&process, &heal, options->progress ? show_progress : NULL);
+	do_heal(&process, &heal, options);
 	if (is_known(&heal)) {
 		if (options->json) {
 			fputs((*shown)++ ? ", {" : "{", stdout);
@@ -589,7 +599,7 @@ static int heal_top(const struct options *options, const struct top *top)
 		output_unreadable("", top->unreadable);
 		puts(geteuid() ? "; run as root" : "");
 	}
-	return worst;
+	return worst == EXIT_NO_ADVICE && changed ? EXIT_ERROR : worst;
 }
 
 /* ---- many ----------------------------------------------------------------- */

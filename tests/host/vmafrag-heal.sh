@@ -444,6 +444,16 @@ capture env AFTER=1 PLAYED=ENOMEM LD_PRELOAD="$work/played.so" "$vmafrag" --heal
 tap_is "$status,$err" "1,vmafrag: process_madvise(2) of process $pid: Cannot allocate memory, after 1 of $pieces steps"$'\n' \
 	'no memory on the way'
 tap_like "$out" '^process .*stayed apart ' 'it is shown what is by then'
+capture env AFTER=1 PLAYED=EINVAL LD_PRELOAD="$work/played.so" "$vmafrag" --heal "$pid"
+tap_is "$status,$err" "1,vmafrag: process_madvise(2) of process $pid: Invalid argument, after 1 of $pieces steps"$'\n' \
+	'a kernel that has it no more on the way'
+first=$pid first_to=$to first_from=$from
+start "$work/pieces" 20
+capture env AFTER="$pieces" PLAYED=EINVAL LD_PRELOAD="$work/played.so" "$vmafrag" --heal --top "$first" "$pid"
+tap_like "$status,$err" "^1,vmafrag: process_madvise\\(2\\) of process $pid: Invalid argument, after 0 of [1-9]" \
+	'or after another process'
+finish "$pid" "$to" "$from"
+pid=$first to=$first_to from=$first_from
 if "$vmafrag" --self-test | grep -q PROCMAP_QUERY; then
 	for words in '' --json; do
 		# shellcheck disable=SC2086 # one word or none
