@@ -136,6 +136,9 @@ static int advise(const struct process *process, const struct step *step)
 {
 	uint64_t start = step->start;
 
+	/* Where addresses have 32 bits, those of other processes can have more. */
+	if (step->end > UINTPTR_MAX)
+		return EOVERFLOW;
 	while (start < step->end) {
 		struct iovec range = {
 			.iov_base = (void *)(uintptr_t)start,
