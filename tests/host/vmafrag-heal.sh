@@ -359,7 +359,7 @@ tap_is "$status,$out,$err" "1,,vmafrag: process $pid has no memory: it has ended
 : >"$work/ranges"
 for words in "--heal $pid" "--heal --top $pid" "--watch $pid"; do
 	# shellcheck disable=SC2086 # several words
-	RANGES=$work/ranges capture played namespace timeout 20 "$vmafrag" $words
+	RANGES=$work/ranges capture played namespace timeout "${RELOCATE_LIMIT:-0}" "$vmafrag" $words
 	tap_like "$status,$err" "^1,vmafrag: /proc is that of another PID namespace: its process $pid is not the one that the kernel knows here by that number"$'\n$' \
 		"a number that is another process's here: ${words/$pid/PID}"
 done
