@@ -71,13 +71,20 @@ static enum mremap_compat_support try_pieces(char *area, bool *hole)
 	    MAP_FAILED)
 		return MREMAP_COMPAT_UNKNOWN;
 	*hole = true;
-	if (advise(pieces, PIECES * page, MADV_COALESCE))
-		return mc_support_of(errno);
-	if (mc_mremap(pieces, PIECES * page, (PIECES + 1) * page, 0, NULL) ==
-	    pieces)
-		*hole = false;
-	else if (errno == EFAULT)
-		return MREMAP_COMPAT_UNSUPPORTED;
+	/* Once more, as a page can be busy when it is looked at. */
+	for (int tries = 2; ; ) {
+		if (advise(pieces, PIECES * page, MADV_COALESCE))
+			return mc_support_of(errno);
+		if (mc_mremap(pieces, PIECES * page, (PIECES + 1) * page, 0,
+			      NULL) == pieces) {
+			*hole = false;
+			break;
+		}
+		if (errno != EFAULT)
+			break;
+		if (!--tries)
+			return MREMAP_COMPAT_UNSUPPORTED;
+	}
 	return pieces[0] == '0' && pieces[page] == '3' &&
 	       pieces[2 * page] == '2' ? MREMAP_COMPAT_SUPPORTED :
 					 MREMAP_COMPAT_UNSUPPORTED;
@@ -221,26 +228,25 @@ static bool relocate(struct work *work, struct piece *piece)
 }
 
 /* Whether there is one mapping where two touch. */
-static bool have_merged(struct work *work, uintptr_t address)
+static bool have_merged(uintptr_t address)
 {
 	struct maps_entry entry;
 	bool anonymous;
 
-	if (maps_find(address, &entry, &anonymous) != 1 ||
-	    entry.start >= address)
-		return false;
-	work->report->apart_reason = MREMAP_COMPAT_NOT_TRIED;
-	return true;
+	return maps_find(address, &entry, &anonymous) == 1 &&
+	       entry.start < address;
 }
 
 /* Two that touch and are alike. Returns whether they are one now. */
 static bool merge(struct work *work, struct piece *last, struct piece *next)
 {
+	struct mremap_compat_coalesce_report *report = work->report;
+	const enum mremap_compat_reason before = report->apart_reason;
 	const bool last_can = last->movable && !last->natural;
 	bool last_first = last_can && last->end - last->start <
 				      next->end - next->start;
-	enum mremap_compat_reason before = work->report->apart_reason;
 	struct piece *first, *second;
+	bool merged;
 
 	if (!next->movable)
 		last_first = true;
@@ -248,23 +254,19 @@ static bool merge(struct work *work, struct piece *last, struct piece *next)
 	second = last_first ? next : last;
 	if (!first->movable || first->natural)
 		return false;
-	if (relocate(work, first)) {
-		if (have_merged(work, next->start)) {
-			work->report->apart_reason = before;
-			return true;
-		}
-		if (second->movable && !second->natural &&
-		    relocate(work, second) &&
-		    have_merged(work, next->start)) {
-			work->report->apart_reason = before;
-			return true;
-		}
-		if (work->report->apart_reason == before &&
-		    work->trouble == MREMAP_COMPAT_USED)
-			work->report->apart_reason = MREMAP_COMPAT_UNSUITABLE;
+	/* Until relocate() has a reason for this pair */
+	report->apart_reason = MREMAP_COMPAT_NOT_TRIED;
+	merged = relocate(work, first) &&
+		 (have_merged(next->start) ||
+		  (second->movable && !second->natural &&
+		   relocate(work, second) && have_merged(next->start)));
+	if (merged || work->trouble != MREMAP_COMPAT_USED) {
+		report->apart_reason = before;
+		return merged;
 	}
-	if (work->trouble == MREMAP_COMPAT_USED)
-		work->report->apart++;
+	if (report->apart_reason == MREMAP_COMPAT_NOT_TRIED)
+		report->apart_reason = MREMAP_COMPAT_UNSUITABLE;
+	report->apart++;
 	return false;
 }
 
@@ -339,7 +341,8 @@ static void run_batch(struct job *job, void *argument)
 {
 	struct work *work = argument;
 	struct piece piece = { 0 };
-	char line[512], chunk[1024];
+	/* No larger, see maps.c; no line of anonymous memory is longer. */
+	char line[256], chunk[512];
 	size_t length = 0;
 	bool more = true;
 	long got = 0;

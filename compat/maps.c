@@ -173,11 +173,12 @@ int maps_query(int fd, uint64_t address, struct maps_entry *entry,
 
 /*
  * As maps_find(), from the text.  A name too long for the buffer is cut; that
- * of anonymous memory is shorter (at most 80 characters and the brackets).
+ * of anonymous memory is shorter (at most 80 characters and the brackets).  No
+ * larger, as a signal handler's stack can be small.
  */
 static int find_in_text(int fd, uint64_t address, struct maps_entry *entry)
 {
-	char line[512], chunk[1024];
+	char line[256], chunk[512];
 	size_t length = 0;
 	long got;
 

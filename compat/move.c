@@ -172,6 +172,7 @@ struct job {
 	 * target in use waits that must be kept if something fails.
 	 */
 	char *shell, *pages, *target, *aside;
+	int prot, aside_prot;	/* of old, and of what was put aside */
 	/* Around shell and pages, see find_places(); size 0: none */
 	struct {
 		char *start;
@@ -228,9 +229,9 @@ static long read_at(int fd, void *to, size_t size, uint64_t offset)
 		       (unsigned long)(offset >> 32));
 }
 
-/* On a signal handler's stack, too: no larger. */
+/* On a signal handler's stack, too: no larger, and never two walks at once. */
 #define REGIONS 16
-#define ENTRIES 128
+#define ENTRIES 48
 
 /*
  * A walk through the pages that exist: what PAGEMAP_SCAN found and is still to be
@@ -244,10 +245,8 @@ struct walk {
 	bool swapped;		/* leave out what is present */
 	size_t next, count;	/* of those below */
 	uintptr_t base;		/* address of the first entry */
-	union {
-		struct page_region region[REGIONS];
-		uint64_t entry[ENTRIES];
-	} found;
+	struct page_region region[REGIONS];
+	uint64_t entry[ENTRIES];
 };
 
 static struct walk start_walk(int pagemap, char *start, size_t size)
@@ -263,7 +262,7 @@ static bool scan_regions(struct walk *w)
 {
 	struct pm_scan_arg scan = {
 		.size = sizeof(scan), .start = w->at, .end = w->end,
-		.vec = (uintptr_t)w->found.region, .vec_len = REGIONS,
+		.vec = (uintptr_t)w->region, .vec_len = REGIONS,
 		.category_inverted = PM_PFNZERO, .category_mask = PM_PFNZERO,
 		.category_anyof_mask = w->swapped ? PM_SWAPPED :
 				       PM_PRESENT | PM_SWAPPED,
@@ -280,20 +279,29 @@ static bool scan_regions(struct walk *w)
 	return true;
 }
 
-static bool read_entries(struct walk *w)
+/* Entries of so many pages, or of as many as there is room for; 0 with errno. */
+static size_t read_entries_of(struct walk *w, uintptr_t start, size_t n)
 {
-	const size_t page = mc_page_size(), size = sizeof(*w->found.entry);
-	size_t n = (w->end - w->at) / page;
+	const size_t size = sizeof(*w->entry);
 	long got;
 
 	if (n > ENTRIES)
 		n = ENTRIES;
-	got = read_at(w->pagemap, w->found.entry, n * size,
-		      (uint64_t)(w->at / page) * size);
-	if (got != (long)(n * size)) {
-		errno = got < 0 ? errno : EIO;
+	got = read_at(w->pagemap, w->entry, n * size,
+		      (uint64_t)(start / mc_page_size()) * size);
+	if (got == (long)(n * size))
+		return n;
+	errno = got < 0 ? errno : EIO;
+	return 0;
+}
+
+static bool read_entries(struct walk *w)
+{
+	const size_t page = mc_page_size();
+	const size_t n = read_entries_of(w, w->at, (w->end - w->at) / page);
+
+	if (!n)
 		return false;
-	}
 	w->base = w->at;
 	w->at += n * page;
 	w->next = 0;
@@ -303,7 +311,7 @@ static bool read_entries(struct walk *w)
 
 static bool entry_exists(const struct walk *w, size_t i)
 {
-	return w->found.entry[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+	return w->entry[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
 }
 
 /*
@@ -327,7 +335,7 @@ static int next_run(struct walk *w, char **start, size_t *size)
 		}
 		first = w->next++;
 		if (!w->entries) {
-			const struct page_region *r = &w->found.region[first];
+			const struct page_region *r = &w->region[first];
 
 			*start = (char *)(uintptr_t)r->start;
 			*size = (size_t)(r->end - r->start);
@@ -353,19 +361,22 @@ static int next_run(struct walk *w, char **start, size_t *size)
 static bool has_guard(int pagemap, char *start, size_t size)
 {
 	struct walk swapped = start_walk(pagemap, start, size);
+	const size_t page = mc_page_size();
 	char *run;
-	size_t n;
+	size_t n, got;
 
 	swapped.swapped = true;
 	if (!scan_regions(&swapped))
 		return false;
 	while (!swapped.entries && next_run(&swapped, &run, &n) > 0) {
-		struct walk walk = start_walk(pagemap, run, n);
-
-		while (walk.at < walk.end && read_entries(&walk))
-			for (size_t i = 0; i < walk.count; i++)
-				if (walk.found.entry[i] & PAGEMAP_GUARD)
+		for (; n; n -= got * page, run += got * page) {
+			got = read_entries_of(&swapped, (uintptr_t)run, n / page);
+			if (!got)
+				break;
+			for (size_t i = 0; i < got; i++)
+				if (swapped.entry[i] & PAGEMAP_GUARD)
 					return true;
+		}
 	}
 	return false;
 }
@@ -731,6 +742,12 @@ static char *move_out(char *from, size_t size, char *hint)
 	return to == MAP_FAILED ? NULL : to;
 }
 
+static int prot_of(const struct maps_entry *entry)
+{
+	return (entry->read ? PROT_READ : 0) | (entry->write ? PROT_WRITE : 0) |
+	       (entry->exec ? PROT_EXEC : 0);
+}
+
 /*
  * What is mapped at the target moves elsewhere, and an empty mapping stays.
  * Returns 0 or an error number.
@@ -750,6 +767,7 @@ static int put_target_aside(struct job *job)
 		return EINVAL;
 	if (check_lock(m->to))
 		return errno;
+	job->aside_prot = prot_of(&entry);
 	job->aside = move_out(m->to, m->new_size, NULL);
 	return job->aside ? 0 : errno;
 }
@@ -919,7 +937,7 @@ static int make_places(struct job *job)
 }
 
 /* A mapping, if there is one, goes back to the place that was kept for it. */
-static void put_back(char **from, size_t size, char *to)
+static void put_back(char **from, size_t size, char *to, int prot)
 {
 	if (!*from)
 		return;
@@ -940,6 +958,7 @@ static void put_back(char **from, size_t size, char *to)
 		return;
 	madvise(*from, size, MADV_GUARD_REMOVE);
 	save_contents(to, *from, size);
+	mprotect(to, size, prot);
 	unmap(from, size);
 }
 
@@ -951,8 +970,9 @@ static void undo_places(struct job *job)
 	release_guards(job);
 	if (job->pages)
 		unmap(&job->shell, job->size);
-	put_back(pages, job->size, job->move->old);
-	put_back(&job->aside, job->move->new_size, job->move->to);
+	put_back(pages, job->size, job->move->old, job->prot);
+	put_back(&job->aside, job->move->new_size, job->move->to,
+		 job->aside_prot);
 }
 
 /* make_places(), again if another thread has got into one of them. */
@@ -983,8 +1003,9 @@ static void bring_back(struct job *job)
 
 /* ---- the move ------------------------------------------------------------- */
 
-static enum mremap_compat_reason check_mapping(const struct mc_move *m)
+static enum mremap_compat_reason check_mapping(struct job *job)
 {
+	const struct mc_move *m = job->move;
 	const uint64_t start = (uintptr_t)m->old;
 	struct maps_entry entry;
 	bool anonymous;
@@ -998,6 +1019,7 @@ static enum mremap_compat_reason check_mapping(const struct mc_move *m)
 		return MREMAP_COMPAT_UNSUITABLE;
 	if (check_lock(m->old))
 		return reason_of(errno);
+	job->prot = prot_of(&entry);
 	return MREMAP_COMPAT_USED;
 }
 
@@ -1067,7 +1089,7 @@ static void relocate(void *argument)
 
 	/* No other call is in that thread, nor can lose it. */
 	job->kept = job->handle ? mc_handle_fd(job->handle) : -1;
-	reason = check_mapping(job->move);
+	reason = check_mapping(job);
 	if (reason == MREMAP_COMPAT_USED) {
 		job->pagemap = mc_open("/proc/thread-self/pagemap", O_RDONLY);
 		if (has_guard(job->pagemap, job->move->old, job->size))
@@ -1198,7 +1220,7 @@ enum mremap_compat_reason mc_relocate_here(struct job *job, char *start,
 	};
 	job->size = size;
 	job->reason = MREMAP_COMPAT_NOT_TRIED;
-	reason = check_mapping(job->move);
+	reason = check_mapping(job);
 	if (reason != MREMAP_COMPAT_USED)
 		return reason;
 	if (has_guard(job->pagemap, start, size))

@@ -476,7 +476,7 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  *
  *   address  multiple of the page size
  *   size     bytes, rounded up to whole pages; 0: nothing to do.  The range may have
- *	      holes and mappings of any kind.
+ *	      mappings of any kind, and holes (but see UFFD_MOVE).
  *   methods  the set of methods that may be used.  COPY and PLAIN are not for this
  *	      (MREMAP_COMPAT_NOT_ALLOWED in the report), so that the sets of the other
  *	      calls will do.
@@ -491,13 +491,16 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  * mapping that is as if it were new.  WHOEVER NAMES IT STATES THAT NOTHING BUT THE CALL
  * USES THE RANGE MEANWHILE, as for mremap_compat_ext(), where the rest of what is said of
  * UFFD_MOVE goes for this, too: so the range is never all that there is, as stacks and
- * the C library's memory are in use.  With KERNEL alone, only the advice is used.  The
- * mappings must be wholly in the range, readable, writable, not locked, without guard
- * pages and not registered with userfaultfd(2).  What lies beside the range stays as it
- * is; what is in it may merge with that.  Up to eight more mappings are needed for a
- * moment, and memory for page tables.  The call reads /proc/thread-self/smaps, for which
- * the kernel goes through the process's page tables.  Signals wait for 64 MiB at a time,
- * or 256 mappings, or the end.
+ * the C library's memory are in use.  NOR MAY IT HAVE HOLES, UNLESS NO OTHER THREAD MAPS
+ * MEMORY MEANWHILE: what is mapped into a hole is in the range, and is relocated while
+ * its owner writes to it.  With KERNEL alone, only the advice is used.  The mappings must
+ * be wholly in the range, readable, writable, not locked, without guard pages and not
+ * registered with userfaultfd(2).  What lies beside the range stays as it is; what is in
+ * it may merge with that.  Up to fourteen more mappings are needed for a moment, and
+ * memory for page tables.  The call reads /proc/thread-self/smaps, for which the kernel
+ * goes through the process's page tables.  Each mapping takes 0.1 ms, and more where
+ * there are tens of thousands.  Signals wait for 64 MiB at a time, or 256 mappings, or the
+ * end.
  *
  * With either, contents and protections stay as they are; what cannot be merged stays as
  * it is, which is no error: mappings that differ in protection, advice, name, memory
@@ -519,7 +522,7 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
 struct mremap_compat_coalesce_report {
 	/* The method that was used, KERNEL or UFFD_MOVE; 0 if none was. */
 	unsigned int method;
-	/* As in struct mremap_compat_report; USED also if it failed half-way. */
+	/* As in struct mremap_compat_report; KERNEL: USED also with EINTR. */
 	enum mremap_compat_reason reason[MREMAP_COMPAT_METHODS];
 	/*
 	 * By UFFD_MOVE (the kernel does not tell): mappings relocated, and pairs of

@@ -136,6 +136,9 @@ static int advise(const struct process *process, const struct step *step)
 {
 	uint64_t start = step->start;
 
+	/* Where addresses have 32 bits, those of other processes can have more. */
+	if (step->end > UINTPTR_MAX)
+		return EOVERFLOW;
 	while (start < step->end) {
 		struct iovec range = {
 			.iov_base = (void *)(uintptr_t)start,
@@ -197,6 +200,10 @@ void heal_process(const struct process *process, struct heal *heal,
 	heal->pid = process->pid;
 	heal->before.explain = true;
 	heal->after.explain = true;
+	if (process->foreign) {
+		heal->end = HEAL_FOREIGN;
+		return;
+	}
 	if (process->pidfd < 0) {
 		heal->end = HEAL_NO_PIDFD;
 		heal->err = process->pidfd_error;
@@ -212,6 +219,11 @@ void heal_process(const struct process *process, struct heal *heal,
 		return;
 	/* Also if it has stopped on its way. */
 	err = process_sample(process, &heal->after);
+	if (err) {
+		/* What has been counted by then is not what there is. */
+		process_free(&heal->after);
+		memset(&heal->after, 0, sizeof(heal->after));
+	}
 	if (err && heal->end == HEAL_DONE) {
 		heal->end = HEAL_READ_AFTER;
 		heal->err = err;

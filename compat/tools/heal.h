@@ -26,6 +26,7 @@ enum heal_support heal_support(void);
 enum heal_end {
 	HEAL_DONE,
 	HEAL_READ,		/* the process cannot be read: err */
+	HEAL_FOREIGN,		/* another process has its number here (process.h) */
 	HEAL_NO_PIDFD,		/* pidfd_open(2): err */
 	HEAL_ADVICE,		/* process_madvise(2): err; ESRCH: it has ended */
 	HEAL_READ_AFTER		/* all done, but what has become of it is not known: err */
@@ -33,7 +34,7 @@ enum heal_end {
 
 struct heal {
 	int pid;
-	/* The second is that of the first if the process cannot be read any more. */
+	/* The second is empty, with no mappings, if the process cannot be read any more. */
 	struct sample before, after;
 	uint64_t steps, done;	/* calls to make, and made */
 	enum heal_end end;

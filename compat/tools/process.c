@@ -31,6 +31,59 @@ ssize_t process_read_file(int directory, const char *path, char *buffer,
 	return got < 0 ? -1 : (ssize_t)length;
 }
 
+#ifdef SYS_pidfd_open
+/*
+ * Whether /proc has the numbers of another PID namespace than system calls take, as where
+ * it has been mounted outside of a container, by the number of this process.
+ */
+static bool is_foreign_proc(void)
+{
+	char self[32];
+	const ssize_t length = readlink("/proc/self", self, sizeof(self) - 1);
+
+	if (length < 0)
+		return true;
+	self[length] = '\0';
+	return strtol(self, NULL, 10) != getpid();
+}
+
+/* Whether a descriptor is that of the process which /proc has by this number. */
+static bool is_same(int pidfd, int pid)
+{
+	static const char key[] = "\nPid:";
+	char path[48], text[1024], *line;
+	ssize_t length;
+	long shown;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	length = process_read_file(AT_FDCWD, path, text, sizeof(text) - 1);
+	text[length < 0 ? 0 : length] = '\0';
+	line = strstr(text, key);
+	/* An emulator may not say it. */
+	if (!line)
+		return !is_foreign_proc();
+	shown = strtol(line + strlen(key), NULL, 10);
+	/* -1: it has ended; 0: it is in none of the namespaces that /proc is for. */
+	return shown == pid || shown == -1;
+}
+
+static void open_pidfd(struct process *process)
+{
+	process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+	process->pidfd_error = process->pidfd < 0 ? errno : 0;
+	if (process->pidfd >= 0) {
+		process->foreign = !is_same(process->pidfd, process->pid);
+		if (process->foreign) {
+			close(process->pidfd);
+			process->pidfd = -1;
+			process->pidfd_error = ESRCH;
+		}
+	} else if (process->pidfd_error == ESRCH) {
+		process->foreign = is_foreign_proc();
+	}
+}
+#endif
+
 int process_open(int pid, struct process *process)
 {
 	char path[32];
@@ -39,12 +92,12 @@ int process_open(int pid, struct process *process)
 	process->pid = pid;
 	process->pidfd = -1;
 	process->pidfd_error = ENOSYS;
+	process->foreign = false;
 	process->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (process->directory < 0)
 		return errno;
 #ifdef SYS_pidfd_open
-	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	process->pidfd_error = process->pidfd < 0 ? errno : 0;
+	open_pidfd(process);
 #endif
 	return 0;
 }
@@ -54,6 +107,20 @@ void process_close(const struct process *process)
 	close(process->directory);
 	if (process->pidfd >= 0)
 		close(process->pidfd);
+}
+
+uint64_t process_start_time(const struct process *process)
+{
+	char text[1024], *at;
+	const ssize_t length = process_read_file(process->directory, "stat",
+						 text, sizeof(text) - 1);
+
+	text[length < 0 ? 0 : length] = '\0';
+	/* The name, the second field, can have anything in it. */
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
 /* ---- samples -------------------------------------------------------------- */

@@ -22,6 +22,11 @@ struct process {
 	 * What pidfd_open(2) returns; -1 where it is not to be had, and why.
 	 */
 	int directory, pidfd, pidfd_error;
+	/*
+	 * /proc is that of another PID namespace, and what it shows by this number is
+	 * not what the kernel knows here by it: there is no pidfd.
+	 */
+	bool foreign;
 };
 
 /* What is known about it at one time. */
@@ -48,6 +53,12 @@ struct sample {
 /* 0, or errno with *process empty: ENOENT if there is no such process. */
 int process_open(int pid, struct process *process);
 void process_close(const struct process *process);
+
+/*
+ * When it was started, in ticks since the system was; 0: unknown.  With the PID it tells
+ * it from one that has the number later.
+ */
+uint64_t process_start_time(const struct process *process);
 
 /*
  * 0, or errno as fragments_walk() has it.  Can be repeated; process_free() in the

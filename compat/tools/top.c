@@ -104,6 +104,7 @@ static int read_one(struct top *top, int pid, char *const *choices,
 	if (is_chosen(choices, count, one)) {
 		/* Before it is read: it can take another name. */
 		mark(choices, count, one, met, WITHOUT_MEMORY);
+		one->start_time = process_start_time(&process);
 		err = process_sample(&process, &one->sample);
 		if (err != ESRCH)
 			mark(choices, count, one, met, WITH_MEMORY);

@@ -15,6 +15,7 @@ struct top {
 	/* That with most mappings first, once all are there. */
 	struct top_one {
 		int pid;
+		uint64_t start_time;	/* as process_start_time() has it */
 		struct sample sample;
 	} *all;
 	size_t count, room;

@@ -184,6 +184,12 @@ static int read_error(const struct process *process, int err)
 		     strerror(err), process_refusal(process));
 }
 
+static int foreign_error(int pid)
+{
+	return error("/proc is that of another PID namespace: its process %d is not the one that the kernel knows here by that number",
+		     pid);
+}
+
 /* EXIT_OK or EXIT_ERROR, which has been explained. */
 static int open_process(int pid, struct process *process)
 {
@@ -354,7 +360,9 @@ static int show(const struct options *options)
 	status = open_process(options->pid, &process);
 	if (status != EXIT_OK)
 		return status;
-	if (options->watch_ms) {
+	if (options->watch_ms && process.foreign) {
+		status = foreign_error(process.pid);
+	} else if (options->watch_ms) {
 		status = watch(&process, options, &sample, &sizes);
 	} else {
 		err = process_sample(&process, &sample);
@@ -409,6 +417,9 @@ static int put_top(const struct options *options, const struct top *top)
 
 /* ---- merging ------------------------------------------------------------- */
 
+/* Whether a step has been done, of whatever process. */
+static bool changed;
+
 /* EXIT_OK if it is there. */
 static int check_support(void)
 {
@@ -432,18 +443,26 @@ static void show_progress(const struct heal *heal)
 		heal->steps == 1 ? "" : "s");
 }
 
+static void do_heal(const struct process *process, struct heal *heal,
+		    const struct options *options)
+{
+	heal_process(process, heal, options->progress ? show_progress : NULL);
+	changed |= heal->done > 0;
+}
+
 static int advice_error(const struct heal *heal)
 {
 	const char *reason = strerror(heal->err);
 
+	if (heal->err == EINVAL && !changed) {
+		error("process_madvise(2) of this kernel does not take MADV_COALESCE; nothing has been changed");
+		return EXIT_NO_ADVICE;
+	}
 	switch (heal->err) {
 	case ESRCH:
 		return error("process %d has ended meanwhile, after %" PRIu64
 			     " of %" PRIu64 " steps", heal->pid, heal->done,
 			     heal->steps);
-	case EINVAL:
-		error("process_madvise(2) of this kernel does not take MADV_COALESCE; nothing has been changed");
-		return EXIT_NO_ADVICE;
 	case EPERM:
 	case EACCES:
 		return error("process %d may not be changed: %s (%s)",
@@ -463,6 +482,8 @@ static int heal_status(const struct process *process, const struct heal *heal)
 	switch (heal->end) {
 	case HEAL_DONE:
 		return EXIT_OK;
+	case HEAL_FOREIGN:
+		return foreign_error(heal->pid);
 	case HEAL_NO_PIDFD:
 		if (heal->err == ESRCH)
 			return no_memory_of(heal->pid);
@@ -499,8 +520,7 @@ static int show_heal(const struct options *options)
 		return status;
 	status = check_support();
 	if (status == EXIT_OK) {
-		heal_process(&process, &heal, options->progress ?
-			     show_progress : NULL);
+		do_heal(&process, &heal, options);
 		if (is_known(&heal) && options->json) {
 			printf("{\"schema_version\": %d, \"healed\": [{",
 			       OUTPUT_SCHEMA_VERSION);
@@ -517,7 +537,7 @@ static int show_heal(const struct options *options)
 }
 
 /* One of many; what has been printed so far of JSON is counted. */
-static int heal_one(int pid, const struct options *options,
+static int heal_one(const struct top_one *one, const struct options *options,
 		    const struct object_sizes *sizes, size_t *shown)
 {
 	struct process process;
@@ -525,9 +545,14 @@ static int heal_one(int pid, const struct options *options,
 	int status;
 
 	/* As many do that are looked at, it may have ended. */
-	if (process_open(pid, &process))
+	if (process_open(one->pid, &process))
 		return EXIT_OK;
-	heal_process(&process, &heal, options->progress ? show_progress : NULL);
+	/* Another has its number now, and is not listed. */
+	if (process_start_time(&process) != one->start_time) {
+		process_close(&process);
+		return EXIT_OK;
+	}
+	do_heal(&process, &heal, options);
 	if (is_known(&heal)) {
 		if (options->json) {
 			fputs((*shown)++ ? ", {" : "{", stdout);
@@ -562,7 +587,7 @@ static int heal_top(const struct options *options, const struct top *top)
 	else
 		heal_put_title();
 	for (size_t i = 0; i < count; i++) {
-		const int status = heal_one(top->all[i].pid, options, &sizes,
+		const int status = heal_one(&top->all[i], options, &sizes,
 					    &shown);
 
 		if (worst == EXIT_OK)
@@ -574,7 +599,7 @@ static int heal_top(const struct options *options, const struct top *top)
 		output_unreadable("", top->unreadable);
 		puts(geteuid() ? "; run as root" : "");
 	}
-	return worst;
+	return worst == EXIT_NO_ADVICE && changed ? EXIT_ERROR : worst;
 }
 
 /* ---- many ----------------------------------------------------------------- */

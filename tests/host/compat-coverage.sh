@@ -47,7 +47,8 @@ for name in compat_live compat_simulated compat_methods compat_failures compat_c
 	wrap=() parts=()
 	[[ $name != compat_failures ]] || wrap=("${calls[@]/#/-Wl,--wrap=}")
 	[[ $name != fragments ]] || parts=("${vmafrag_parts[@]}")
-	gcc -std=c11 -O1 -I"$top/compat" -o "$name" "$here/$name.c" "${parts[@]}" "${library[@]}" \
+	# The library's frames are larger than they are with optimization.
+	gcc -std=c11 -O1 -DLARGE_FRAMES -I"$top/compat" -o "$name" "$here/$name.c" "${parts[@]}" "${library[@]}" \
 		"${wrap[@]}" "${check[@]}"
 done
 

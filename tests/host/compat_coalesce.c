@@ -424,6 +424,37 @@ START_TEST(shared_after_fork)
 }
 END_TEST
 
+/* One that stays for the same reason as the one before, tried from either side. */
+START_TEST(apart_again)
+{
+	enum { n = 5 };
+	char *p = in_pieces(n, 1);
+	int ends[2];
+	pid_t child;
+
+	if (!supported(UFFD_MOVE))
+		return;
+	for (size_t i = 0; i < n; i += 2)
+		ck_assert_int_eq(madvise(p + i * page, page, MADV_DONTFORK), 0);
+	ck_assert_int_eq(pipe(ends), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child) {
+		close(ends[1]);
+		wait_for(ends[0]);
+		_exit(0);
+	}
+	ck_assert_int_eq(madvise(p, n * page, MADV_DOFORK), 0);
+	ck_assert(coalesces(UFFD_MOVE, p, n * page));
+	ck_assert_int_eq(mappings(p, n * page), n);
+	ck_assert_uint_eq(report.apart, n - 1);
+	ck_assert_int_eq(report.apart_reason, MREMAP_COMPAT_BUSY);
+	close(ends[1]);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	check_pieces(p, n, 1);
+}
+END_TEST
+
 static bool kills(const char *p)
 {
 	int status;
@@ -640,6 +671,7 @@ END_TEST
 
 /* ---- at the same time ------------------------------------------------------- */
 
+static void filter(long number, int argument, uint32_t value, uint32_t action);
 static volatile sig_atomic_t handled;
 static char *for_handler;
 static int method_for_handler;
@@ -666,6 +698,52 @@ START_TEST(in_a_signal_handler)
 	check_pieces(p, 8, 1);
 }
 END_TEST
+
+#if defined(NO_SANITIZER) && defined(__OPTIMIZE__) && !defined(LARGE_FRAMES)
+# define ON_A_SMALL_STACK 1
+#if defined(__x86_64__) || defined(__i386__)
+# define SMALL_STACK 8192
+#elif defined(__aarch64__)
+# define SMALL_STACK 16384
+#else
+# define SMALL_STACK (2 * 16384)
+#endif
+
+/*
+ * In a handler on the smallest stack that the header promises to do with, of what the C
+ * library has called SIGSTKSZ; also where the kernel has no PROCMAP_QUERY.
+ */
+START_TEST(on_a_small_stack)
+{
+	const size_t size = (SMALL_STACK + page - 1) & -page;
+	struct sigaction action = {
+		.sa_handler = in_handler, .sa_flags = SA_ONSTACK
+	};
+	const int i = _i / 2;
+	char *p = in_pieces(8, 1), *area = map(size / page + 1, PROT_NONE);
+	stack_t stack = { .ss_sp = area + page, .ss_size = size };
+
+	ck_assert_int_eq(mprotect(area + page, size, RW), 0);
+	memset(area + page, 's', size);
+	for_handler = p;
+	method_for_handler = i;
+	supported(i);
+	if (_i % 2)
+		filter(SYS_ioctl, 1, 0xc0686611, SECCOMP_RET_ERRNO | ENOTTY);
+	/* A processor can have more to save than goes there. */
+	if (sigaltstack(&stack, NULL)) {
+		ck_assert_int_eq(errno, ENOMEM);
+		return;
+	}
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	raise(SIGUSR1);
+	ck_assert_int_eq(handled, supported(i) ? 1 : -1);
+	if (supported(i))
+		ck_assert_int_eq(mappings(p, 8 * page), 1);
+	check_pieces(p, 8, 1);
+}
+END_TEST
+#endif
 
 static bool ended;
 static char *used;
@@ -1003,7 +1081,7 @@ static const struct {
 	{ SYS_mprotect, 2, PROT_READ },
 	{ SYS_mremap, 3, MAY | MREMAP_DONTUNMAP },
 	{ SYS_munmap, 1, 0 },		/* of a size that is set below */
-	{ SYS_read, 2, 1024 },
+	{ SYS_read, 2, 512 },
 	{ SYS_openat, 2, O_RDONLY | O_CLOEXEC },
 	/* By which what has been begun is undone: refused only */
 	{ SYS_mremap, 3, FIXED },
@@ -1045,6 +1123,7 @@ END_TEST
 static struct {
 	int err;		/* that it answers, 0: it does it */
 	bool does_nothing;
+	int idle;		/* so many calls for some bytes, at first, do nothing */
 	bool loses;		/* contents */
 	int calls;
 } kernel;
@@ -1062,7 +1141,10 @@ static void play_kernel(int sig, siginfo_t *info, void *context)
 	(void)info;
 	kernel.calls++;
 	reg[REG_RAX] = -kernel.err;
-	if (!kernel.err && size && !kernel.does_nothing && size <= sizeof(kept)) {
+	if (size && kernel.idle) {
+		kernel.idle--;
+	} else if (!kernel.err && size && !kernel.does_nothing &&
+		   size <= sizeof(kept)) {
 		memcpy(kept, start, size);
 		mmap(start, size, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 		     -1, 0);
@@ -1097,6 +1179,21 @@ START_TEST(played)
 	ck_assert(coalesces(KERNEL, p, 5 * page));
 	ck_assert_int_eq(kernel.calls, 3);
 	check_pieces(p, 5, 1);
+}
+END_TEST
+
+/* A page can have been busy when it was tried. */
+START_TEST(merges_at_last)
+{
+	long before;
+
+	boot();
+	before = mapped_pages();
+	kernel.idle = 1;
+	ck_assert_int_eq(mremap_compat_probe_coalesce(),
+			 MREMAP_COMPAT_SUPPORTED);
+	ck_assert_int_eq(mapped_pages(), before);
+	ck_assert_int_eq(kernel.calls, 3);
 }
 END_TEST
 
@@ -1170,6 +1267,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(live, other_pages, 0, METHODS);
 	tcase_add_loop_test(live, differing, 0, METHODS);
 	tcase_add_loop_test(live, shared_after_fork, 0, METHODS);
+	tcase_add_test(live, apart_again);
 	tcase_add_loop_test(live, guards, 0, METHODS);
 	tcase_add_loop_test(live, locked, 0, METHODS);
 	tcase_add_loop_test(live, watched, 0, METHODS);
@@ -1177,6 +1275,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(live, nothing_to_do, 0, METHODS);
 	tcase_add_test(live, choice);
 	tcase_add_loop_test(live, in_a_signal_handler, 0, METHODS);
+#ifdef ON_A_SMALL_STACK
+	tcase_add_loop_test(live, on_a_small_stack, 0, 2 * METHODS);
+#endif
 	tcase_add_loop_test(live, threads, 0, METHODS);
 	tcase_add_loop_test(live, in_a_child, 0, METHODS);
 	suite_add_tcase(s, live);
@@ -1199,6 +1300,7 @@ static Suite *suite(void)
 #endif
 #ifdef __x86_64__
 	tcase_add_test(simulated, played);
+	tcase_add_test(simulated, merges_at_last);
 	tcase_add_loop_test(simulated, not_that_advice, 0, 2);
 	tcase_add_loop_test(simulated, errors, 0, 3);
 	/* The first four of the table are refusals. */

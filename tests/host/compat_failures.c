@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include "compat.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -946,6 +947,75 @@ START_TEST(coalesce_fails)
 }
 END_TEST
 
+/* Whether all of a range is mapped with such a protection, "rwxp". */
+static bool is_protected(const char *start, size_t size, const char *wanted)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	bool right = true;
+	size_t found = 0;
+	char line[512], prot[8];
+
+	ck_assert_ptr_nonnull(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		uintptr_t from, end;
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s", &from, &end, prot) != 3)
+			continue;
+		if (from < (uintptr_t)start)
+			from = (uintptr_t)start;
+		if (end > (uintptr_t)start + size)
+			end = (uintptr_t)start + size;
+		if (from >= end)
+			continue;
+		found += end - from;
+		right &= !strcmp(prot, wanted);
+	}
+	fclose(maps);
+	return right && found == size;
+}
+
+/* What could not be brought back but by copying has its protection, too. */
+START_TEST(protection_stays)
+{
+	const int all = RW | PROT_EXEC;
+	struct mremap_compat_coalesce_report of_pieces;
+	char *p = make_pieces();
+
+	/* Some systems forbid it. */
+	if (mprotect(p, PIECES_SIZE, all))
+		return;
+	munmap(p, PIECES_SIZE);
+	failing.call = MREMAP;
+	failing.err = ENOMEM;
+	failing.for_ever = true;
+	failing.unmaps = _i % 2;
+	for (int nth = 1; has_uffd() && _i < 2; nth++) {
+		p = make_pieces();
+		ck_assert_int_eq(mprotect(p, PIECES_SIZE, all), 0);
+		failing.nth = nth;
+		coalesce(p, &of_pieces);
+		ck_assert(pieces_are_whole(p));
+		ck_assert_msg(is_protected(p, PIECES_SIZE, "rwxp"), "call %d", nth);
+		munmap(p, PIECES_SIZE);
+		if (failing.count < nth)
+			break;
+	}
+	for (int nth = 1; _i >= 2; nth++) {
+		make(true);
+		ck_assert_int_eq(mprotect(old + page, pages * page, all), 0);
+		ck_assert_int_eq(mprotect(to, pages * page, PROT_READ), 0);
+		failing.nth = nth;
+		failing.count = 0;
+		if (move(COPY) != MAP_FAILED)
+			break;
+		ck_assert(moved_part_is(old + page));
+		ck_assert_msg(is_protected(old + page, pages * page, "rwxp"), "call %d", nth);
+		ck_assert_msg(is_protected(to, pages * page, "r--p"), "call %d", nth);
+		ck_assert_int_eq(to[0], 't');
+	}
+}
+END_TEST
+
 /* UFFDIO_MOVE that stops in the midst, and does not get back all of it either */
 START_TEST(coalesce_undone)
 {
@@ -1063,6 +1133,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(calls, realloc_fails, 0, 2 * CALLS);
 	tcase_add_loop_test(calls, coalesce_fails, 0, 2 * CALLS);
 	tcase_add_loop_test(calls, coalesce_undone, 0, 3);
+	tcase_add_loop_test(calls, protection_stays, 0, 4);
 	tcase_add_test(calls, coalesce_stays_registered);
 	suite_add_tcase(s, calls);
 

@@ -106,6 +106,7 @@ cat >"$work/played.c" <<'END'
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -121,6 +122,9 @@ static long fail(int err)
 	errno = err;
 	return -1;
 }
+
+static int steps;	/* calls of process_madvise() by now */
+static int queries;	/* PROCMAP_QUERY since then */
 
 static const char *played(void)
 {
@@ -149,17 +153,18 @@ static long merge(char *start, size_t size)
 
 static long advise(const struct iovec *range)
 {
-	static int calls;
 	const char *what = played(), *log = getenv("RANGES"), *after = getenv("AFTER");
+	const int calls = ++steps;
 
-	if (++calls > (after ? atoi(after) : 0)) {
+	queries = 0;
+	if (calls > (after ? atoi(after) : 0)) {
 		if (!strcmp(what, "EPERM"))
 			return fail(EPERM);
 		if (!strcmp(what, "EACCES"))
 			return fail(EACCES);
 		if (!strcmp(what, "ESRCH"))
 			return fail(ESRCH);
-		if (!strcmp(what, "ENOMEM"))
+		if (!strcmp(what, "ENOMEM") || !strcmp(what, "ENOMEM, and it ends"))
 			return fail(ENOMEM);
 		if (!strcmp(what, "EINVAL"))
 			return fail(EINVAL);
@@ -199,6 +204,19 @@ static long advise(const struct iovec *range)
 	return (long)range->iov_len;
 }
 
+/* What stat has is that of another process from the second time on. */
+int openat(int directory, const char *path, int flags, ...)
+{
+	static int (*next)(int, const char *, int, ...);
+	static int calls;
+
+	if (!next)
+		next = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat");
+	if (!strcmp(path, "stat") && !strcmp(played(), "number again") && ++calls > 1)
+		return next(AT_FDCWD, "/proc/1/stat", flags);
+	return next(directory, path, flags);
+}
+
 long syscall(long number, ...)
 {
 	static long (*next)(long number, ...);
@@ -219,6 +237,13 @@ long syscall(long number, ...)
 		return fail(ENOSYS);
 	if (number == SYS_pidfd_open && !strcmp(played(), "gone"))
 		return fail(ESRCH);
+	/* A process that ends while it is looked at for the second time */
+	if (number == SYS_ioctl && ((unsigned long)a[1] & 0xffff) == 0x6611 && steps &&
+	    strstr(played(), "it ends") && ++queries % 100 == 0)
+		return fail(ESRCH);
+	/* As where /proc is that of another PID namespace */
+	if (number == SYS_pidfd_open && !strcmp(played(), "namespace"))
+		a[0] = getpid();
 	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 END
@@ -331,6 +356,24 @@ tap_is "$status,$out,$err" "1,,vmafrag: cannot have a descriptor of process $pid
 capture played gone "$vmafrag" --heal "$pid"
 tap_is "$status,$out,$err" "1,,vmafrag: process $pid has no memory: it has ended or is a kernel thread"$'\n' \
 	'a process that has ended when its descriptor is opened'
+: >"$work/ranges"
+for words in "--heal $pid" "--heal --top $pid" "--watch $pid"; do
+	# shellcheck disable=SC2086 # several words
+	RANGES=$work/ranges capture played namespace timeout "${RELOCATE_LIMIT:-0}" "$vmafrag" $words
+	tap_like "$status,$err" "^1,vmafrag: /proc is that of another PID namespace: its process $pid is not the one that the kernel knows here by that number"$'\n$' \
+		"a number that is another process's here: ${words/$pid/PID}"
+done
+tap_is "$(wc -l <"$work/ranges")" 0 'which is not changed'
+capture played namespace "$vmafrag" --top "$pid"
+tap_like "$status,$err,$out" "^0,,.* $pid " '--top looks at /proc alone'
+if unshare --pid --fork true 2>/dev/null; then
+	# The process with that number has ended by now, or is another.
+	capture unshare --pid --fork env RANGES="$work/ranges" LD_PRELOAD="$work/played.so" "$vmafrag" --heal "$pid"
+	tap_like "$status,$err" '^1,vmafrag: /proc is that of another PID namespace: ' "in a namespace of one's own with the /proc of another"
+	tap_is "$(wc -l <"$work/ranges")" 0 'nor is one changed there'
+else
+	skip "in a namespace of one's own with the /proc of another" 'unshare(2) is not permitted'
+fi
 capture played ENOSYS "$vmafrag" --heal "$pid"
 tap_like "$status,$out,$err" "^1,,vmafrag: process_madvise\\(2\\) of process $pid: Function not implemented, after 0 of [1-9]" \
 	'no process_madvise(2)'
@@ -401,6 +444,32 @@ capture env AFTER=1 PLAYED=ENOMEM LD_PRELOAD="$work/played.so" "$vmafrag" --heal
 tap_is "$status,$err" "1,vmafrag: process_madvise(2) of process $pid: Cannot allocate memory, after 1 of $pieces steps"$'\n' \
 	'no memory on the way'
 tap_like "$out" '^process .*stayed apart ' 'it is shown what is by then'
+capture env AFTER=1 PLAYED=EINVAL LD_PRELOAD="$work/played.so" "$vmafrag" --heal "$pid"
+tap_is "$status,$err" "1,vmafrag: process_madvise(2) of process $pid: Invalid argument, after 1 of $pieces steps"$'\n' \
+	'a kernel that has it no more on the way'
+first=$pid first_to=$to first_from=$from
+start "$work/pieces" 20
+capture env AFTER="$pieces" PLAYED=EINVAL LD_PRELOAD="$work/played.so" "$vmafrag" --heal --top "$first" "$pid"
+tap_like "$status,$err" "^1,vmafrag: process_madvise\\(2\\) of process $pid: Invalid argument, after 0 of [1-9]" \
+	'or after another process'
+finish "$pid" "$to" "$from"
+pid=$first to=$first_to from=$first_from
+if "$vmafrag" --self-test | grep -q PROCMAP_QUERY; then
+	for words in '' --json; do
+		# shellcheck disable=SC2086 # one word or none
+		capture played 'after all, it ends' "$vmafrag" --heal $words "$pid"
+		tap_is "$status,$out,$err" "1,,vmafrag: process $pid has ended meanwhile, after all of $pieces steps"$'\n' \
+			"a process that ends in the second look: ${words:-a table}"
+		# shellcheck disable=SC2086 # one word or none
+		capture env AFTER=1 PLAYED='ENOMEM, and it ends' LD_PRELOAD="$work/played.so" "$vmafrag" --heal $words "$pid"
+		tap_is "$status,$out,$err" "1,,vmafrag: process_madvise(2) of process $pid: Cannot allocate memory, after 1 of $pieces steps"$'\n' \
+			"and after an error: ${words:-a table}"
+	done
+	capture played 'after all, it ends' "$vmafrag" --top --heal --json "$pid"
+	tap_is "$status,$out,$err" '0,{"schema_version": 1, "healed": []}'$'\n,' 'it is not in the list'
+else
+	skip 'a process that ends in the second look' 'no PROCMAP_QUERY, by which it is played'
+fi
 capture played nothing "$vmafrag" --heal "$pid"
 tap_is "$status,$out,$err" "1,,vmafrag: process_madvise(2) of process $pid: Input/output error, after 0 of $pieces steps"$'\n' \
 	'a kernel that does nothing is not asked for ever'
@@ -422,6 +491,12 @@ finish "$pid" "$to" "$from"
 start "$work/pieces" 20
 capture env PLAYED=ends TARGET="$pid" LD_PRELOAD="$work/played.so" "$vmafrag" --top --heal --json "$pid" $$
 tap_is "$status,$err,$(value "$out" '[h["pid"] for h in o["healed"]]')" "0,,[$$]" 'with --top it is left out'
+finish "$pid" "$to" "$from"
+: >"$work/ranges"
+start "$work/pieces" 20
+RANGES=$work/ranges capture played 'number again' "$vmafrag" --top --heal --json "$pid"
+tap_is "$status,$err,$(value "$out" '[h["pid"] for h in o["healed"]]'),$(wc -l <"$work/ranges")" '0,,[],0' \
+	'nor is another process healed that has its number by then'
 finish "$pid" "$to" "$from"
 if [[ $EUID == 0 ]] && command -v setpriv >/dev/null; then
 	start setpriv --reuid=65534 --clear-groups "$work/pieces" 20
