@@ -2,12 +2,12 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # used by those who source it
 #
-# What the scripts share.  Sourced after "set -euo pipefail".
+# Shared by the scripts.  Source it after "set -euo pipefail".
 #
 # Environment:
 #   RELOCATE_BUILD         build folder (default: ./build)
 #   RELOCATE_CACHE         cache folder (default: $XDG_CACHE_HOME/relocate-anon)
-#   RELOCATE_SOURCES_LIST  another sources.list (used by tests)
+#   RELOCATE_SOURCES_LIST  another sources.list (for tests)
 #   RELOCATE_GLIBC_VERSION the glibc that "glibc" stands for (configure sets it)
 
 self=${0##*/}
@@ -18,7 +18,7 @@ sources_list=${RELOCATE_SOURCES_LIST:-$top/sources.list}
 kernel_release=7.3
 glibc_version=${RELOCATE_GLIBC_VERSION:-2.44}
 
-# These trees are ours: nobody's git settings may change what comes out.
+# Git settings of the user must not change the results.
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 export GIT_CONFIG_COUNT=2
@@ -48,8 +48,8 @@ need_space() {
 		die "$3 needs $2 MB in $1, only $free MB are free; make room, or set XDG_CACHE_HOME (the cache) or build elsewhere"
 }
 
-# take_lock NAME [-s]: held until the script ends; waits for whoever holds it.
-# With -s several may hold it at once.
+# take_lock NAME [-s]: wait for the lock; it is held until the script ends.
+# With -s it is shared.
 take_lock() {
 	local file="$cache/locks/$1" lock_fd
 	mkdir -p "$cache/locks" || die "cannot create $cache/locks"
@@ -65,7 +65,8 @@ tree_lock() { echo "use-$(echo "$1" | sha256sum | cut -c1-16)"; }
 
 sha256() { sha256sum -- "$@" | awk '{ print $1; exit }'; }
 
-# run_logged LOG WHAT COMMAND...: quiet; on failure the end of the log is shown
+# run_logged LOG WHAT COMMAND...: run it with its output in LOG; on failure, show
+# the end of the log
 run_logged() {
 	local log=$1 what=$2 begin=$SECONDS
 	shift 2
@@ -88,11 +89,11 @@ prune_old() {
 		while read -r old; do rm -rf -- "$old"; done
 }
 
-# One name for the compiler that goes into a key
+# Print an identifier of the compiler, for a key
 compiler_id() { "${CC:-gcc}" --version | head -n 1; }
 
-# ccache for everything; relative paths and no directory hash, so that two
-# kernels and two clones share what they have in common.
+# Use ccache for everything, with relative paths and no directory hash, so that
+# kernels and clones share objects.
 setup_ccache() {
 	if command -v ccache >/dev/null; then
 		export CCACHE_DIR="$cache/ccache"

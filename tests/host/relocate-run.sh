@@ -99,9 +99,9 @@ try "missing program" 127 "relocate-run: nope: not found" "$run" nope
 try "missing path" 127 "relocate-run: ./nope: not found" "$run" ./nope
 try "directory" 126 "*is a directory" "$run" ./dir
 try "not executable" 126 "*not executable" "$run" ./data
-try "static program" 126 "*no dynamically linked program*" "$run" ./static
-try "static PIE" 126 "*no dynamically linked program*" "$run" ./static-pie
-try "shared library" 126 "*no dynamically linked program*" "$run" ./lib.so
+try "static program" 126 "*not a dynamically linked program*" "$run" ./static
+try "static PIE" 126 "*not a dynamically linked program*" "$run" ./static-pie
+try "shared library" 126 "*not a dynamically linked program*" "$run" ./lib.so
 try "32-bit program" 126 "*not a program for x86-64" "$run" ./elf32
 try "script" 0 "[[]$PWD/show[]][[]an  argument[]][[]./script[]][[]z[]]" \
 	"$run" ./script z
