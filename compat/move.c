@@ -249,12 +249,15 @@ struct walk {
 	uint64_t entry[ENTRIES];
 };
 
-static struct walk start_walk(int pagemap, char *start, size_t size)
+/* Not a value to be returned, which takes the stack twice without optimization. */
+static void start_walk(struct walk *w, int pagemap, char *start, size_t size)
 {
-	return (struct walk){
-		.pagemap = pagemap, .at = (uintptr_t)start,
-		.end = (uintptr_t)start + size,
-	};
+	w->pagemap = pagemap;
+	w->at = (uintptr_t)start;
+	w->end = (uintptr_t)start + size;
+	w->entries = w->swapped = false;
+	w->next = w->count = 0;
+	w->base = 0;
 }
 
 /* Looks further. Returns false, with errno, if it cannot. */
@@ -360,11 +363,12 @@ static int next_run(struct walk *w, char **start, size_t *size)
  */
 static bool has_guard(int pagemap, char *start, size_t size)
 {
-	struct walk swapped = start_walk(pagemap, start, size);
 	const size_t page = mc_page_size();
+	struct walk swapped;
 	char *run;
 	size_t n, got;
 
+	start_walk(&swapped, pagemap, start, size);
 	swapped.swapped = true;
 	if (!scan_regions(&swapped))
 		return false;
@@ -403,7 +407,7 @@ static int read_all(int fd, char *to, size_t size, uintptr_t offset)
  */
 static int copy_pages(int pagemap, char *to, char *from, size_t size)
 {
-	struct walk walk = start_walk(pagemap, from, size);
+	struct walk walk;
 	int memory, found, err = 0;
 	bool checked = false;
 	char *run, byte;
@@ -412,6 +416,7 @@ static int copy_pages(int pagemap, char *to, char *from, size_t size)
 	memory = mc_open("/proc/thread-self/mem", O_RDONLY);
 	if (memory < 0)
 		return errno;
+	start_walk(&walk, pagemap, from, size);
 	while (!err && (found = next_run(&walk, &run, &n))) {
 		if (found < 0)
 			err = errno;
@@ -630,12 +635,13 @@ static int move_pages(const struct job *job, char *to, char *from, size_t size,
 static int move_existing(struct job *job, char *to, char *from,
 			 size_t size, size_t *done)
 {
-	struct walk walk = start_walk(job->pagemap, from, size);
+	struct walk walk;
 	size_t begin = 0, end = 0, n;
 	int found, err;
 	char *run;
 
 	*done = 0;
+	start_walk(&walk, job->pagemap, from, size);
 	do {
 		/* Within so few page tables it need not be known. */
 		found = size > table_size() ? next_run(&walk, &run, &n) : -1;
