@@ -176,16 +176,17 @@ int maps_query(int fd, uint64_t address, struct maps_entry *entry,
  * of anonymous memory is shorter (at most 80 characters and the brackets).  No
  * larger, as a signal handler's stack can be small.
  */
-static int find_in_text(int fd, uint64_t address, struct maps_entry *entry)
+static int find_in_text(int fd, uint64_t address, struct maps_entry *entry,
+			char *line, size_t size)
 {
-	char line[256], chunk[512];
+	char chunk[512];
 	size_t length = 0;
 	long got;
 
 	while ((got = syscall(SYS_read, (long)fd, chunk, sizeof(chunk))) > 0) {
 		for (long i = 0; i < got; i++) {
 			if (chunk[i] != '\n') {
-				if (length < sizeof(line))
+				if (length < size)
 					line[length++] = chunk[i];
 				continue;
 			}
@@ -204,18 +205,18 @@ static int find_in_text(int fd, uint64_t address, struct maps_entry *entry)
 
 int maps_find(uint64_t address, struct maps_entry *entry, bool *anonymous)
 {
-	char name[128];
+	char text[256];		/* what entry->name points into meanwhile */
 	int fd, result, saved_errno;
 
 	fd = mc_open("/proc/thread-self/maps", O_RDONLY);
 	if (fd < 0)
 		return -1;
-	result = maps_query(fd, address, entry, name, sizeof(name));
+	result = maps_query(fd, address, entry, text, sizeof(text));
 	if (result == 1) {
 		result = address >= entry->start;
 	} else if (result < 0) {
 		/* No such query, or a long name; both can be read. */
-		result = find_in_text(fd, address, entry);
+		result = find_in_text(fd, address, entry, text, sizeof(text));
 	}
 	saved_errno = errno;
 	mc_close(fd);
