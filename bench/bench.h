@@ -152,6 +152,21 @@ static inline void must_move_to(char *old, size_t len, char *new, int flags)
 		    (void *)new, flags);
 }
 
+/* ---- the command line -------------------------------------------------------------- */
+
+static inline void read_options(int argc, char **argv, const char *name, bool *quick,
+				bool *by_time)
+{
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--quick"))
+			*quick = true;
+		else if (!strcmp(argv[i], "--time"))
+			*by_time = true;
+		else
+			errx(2, "usage: %s [--quick] [--time]", name);
+	}
+}
+
 /* ---- what the kernel counts ------------------------------------------------------ */
 
 static inline void write_file(const char *path, const char *text)

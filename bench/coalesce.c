@@ -298,14 +298,7 @@ int main(int argc, char **argv)
 {
 	char *room;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--quick"))
-			quick = true;
-		else if (!strcmp(argv[i], "--time"))
-			by_time = true;
-		else
-			errx(2, "usage: coalesce [--quick] [--time]");
-	}
+	read_options(argc, argv, "coalesce", &quick, &by_time);
 	if (madvise(NULL, 0, COALESCE))
 		return 0;
 	measure_clock();

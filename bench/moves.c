@@ -623,14 +623,7 @@ int main(int argc, char **argv)
 	static char output[1 << 20];
 	char *room;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--quick"))
-			quick = true;
-		else if (!strcmp(argv[i], "--time"))
-			by_time = true;
-		else
-			errx(2, "usage: moves [--quick] [--time]");
-	}
+	read_options(argc, argv, "moves", &quick, &by_time);
 	/* Whoever takes the output would run while something is measured. */
 	setvbuf(stdout, output, _IOFBF, sizeof(output));
 	measure_clock();

@@ -684,18 +684,24 @@ static void in_handler(int sig)
 		  -1 : 1;
 }
 
+/* Raises SIGUSR1, for in_handler(), which merges eight pieces by the method. */
+static void check_in_handler(int method, char *p)
+{
+	for_handler = p;
+	method_for_handler = method;
+	raise(SIGUSR1);
+	ck_assert_int_eq(handled, supported(method) ? 1 : -1);
+	if (supported(method))
+		ck_assert_int_eq(mappings(p, 8 * page), 1);
+	check_pieces(p, 8, 1);
+}
+
 START_TEST(in_a_signal_handler)
 {
 	char *p = in_pieces(8, 1);
 
-	for_handler = p;
-	method_for_handler = _i;
 	signal(SIGUSR1, in_handler);
-	raise(SIGUSR1);
-	ck_assert_int_eq(handled, supported(_i) ? 1 : -1);
-	if (supported(_i))
-		ck_assert_int_eq(mappings(p, 8 * page), 1);
-	check_pieces(p, 8, 1);
+	check_in_handler(_i, p);
 }
 END_TEST
 
@@ -725,8 +731,6 @@ START_TEST(on_a_small_stack)
 
 	ck_assert_int_eq(mprotect(area + page, size, RW), 0);
 	memset(area + page, 's', size);
-	for_handler = p;
-	method_for_handler = i;
 	supported(i);
 	if (_i % 2)
 		filter(SYS_ioctl, 1, 0xc0686611, SECCOMP_RET_ERRNO | ENOTTY);
@@ -738,11 +742,7 @@ START_TEST(on_a_small_stack)
 		return;
 	}
 	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
-	raise(SIGUSR1);
-	ck_assert_int_eq(handled, supported(i) ? 1 : -1);
-	if (supported(i))
-		ck_assert_int_eq(mappings(p, 8 * page), 1);
-	check_pieces(p, 8, 1);
+	check_in_handler(i, p);
 }
 END_TEST
 #endif
