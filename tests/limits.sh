@@ -30,12 +30,18 @@ idle_of() {
 	host-glibc-releases | host-kernel-patches | host-patch-tree) echo 40 150 ;;
 	host-bench) echo 30 60 ;;
 	host-glibc-growth) echo 60 150 ;;
-	host-run-kernel) echo 20 150 ;;
+	host-run-kernel) echo 30 150 ;;
+	# With sanitizers, with counts of lines, and every state of a model
+	host-compat-sanitizers) echo 100 170 ;;
+	host-compat-coverage | host-model) echo 25 95 ;;
 
 	# Many times as much is checked there.  What is long comes below.
 	guest-*-debug | guest-*-kcsan) echo 60 150 ;;
 	guest-storm-* | guest-interference-*) echo 40 60 ;;
-	guest-compat-methods-* | guest-compat-heal-*) echo 20 100 ;;
+	guest-compat-methods-* | guest-compat-doctor-*) echo 20 100 ;;
+	guest-compat-heal-*) echo 20 130 ;;
+	# Stopped at every system call
+	guest-compat-children-* | long-compat-children-*) echo 40 290 ;;
 
 	long-faults-debug) echo 200 1300 ;;
 	long-tables-debug) echo 60 700 ;;
