@@ -31,6 +31,8 @@ idle_of() {
 	host-bench) echo 30 60 ;;
 	host-glibc-growth) echo 60 150 ;;
 	host-run-kernel) echo 30 150 ;;
+	# With each glibc that is built
+	host-relocate-run-namespace) echo 20 120 ;;
 	# With sanitizers, with counts of lines, and every state of a model
 	host-compat-sanitizers) echo 100 170 ;;
 	host-compat-coverage | host-model) echo 25 95 ;;

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The wrapper relocate-run.  Everything but the version of the library is
-# tested with the system's own C library in the place of ours, so that it
-# needs no build.
+# The wrapper relocate-run: which glibc it takes, and how it starts programs by the loader
+# (relocate-run-namespace.sh has the other way).  Everything but the version of the library
+# is tested with the system's own C library in the place of ours, so that it needs no build.
 
 set -euo pipefail
 
@@ -33,9 +33,11 @@ try ()
 ld=$(readlink -f /lib64/ld-linux-x86-64.so.2)
 mkdir -p "$tmp/a/bin" "$tmp/a/lib/anon/lib" "$tmp/progs"
 ln -s "$ld" "$tmp/a/lib/anon/lib/ld-linux-x86-64.so.2"
-sed 's,@glibcdir@,../lib/anon,' "$top/glibc-patches/relocate-run.in" \
+sed 's,@''glibcdir@,../lib/anon,; s,^way=$,way=loader,' "$top/glibc-patches/relocate-run.in" \
 	>"$tmp/a/bin/relocate-run"
 chmod +x "$tmp/a/bin/relocate-run"
+cc=${CC:-gcc}
+$cc -std=c11 -Wall -Wextra -Werror -o "$tmp/a/lib/relocate-bind" "$top/glibc-patches/relocate-bind.c" -ldl
 run=$tmp/a/bin/relocate-run
 cd "$tmp/progs"
 
@@ -53,7 +55,6 @@ int main(int argc, char **argv)
 	return argc > 1 && argv[1][0] == '=' ? atoi(argv[1] + 1) : 0;
 }
 EOF
-cc=${CC:-gcc}
 $cc -o show show.c
 $cc -static -o static show.c
 $cc -static-pie -o static-pie show.c 2>/dev/null || cp static static-pie
@@ -160,15 +161,59 @@ try "or else in the usual folders" 0 "*/lib/anon/lib:/lib/x86_64-linux-gnu:/usr/
 rm "$tmp/b/lib/anon/lib/ld-linux-x86-64.so.2"
 try "no library" 125 "*make glibc*" "$run" ./show
 
+# Which release: loaders that say what they are, and a system that is 2.38
+mkdir -p "$tmp/c/bin"
+sed 's,@''glibcdir@,../lib/anon,' "$top/glibc-patches/relocate-run.in" >"$tmp/c/bin/relocate-run"
+run=$tmp/c/bin/relocate-run
+release() { # FOLDER RELEASE
+	mkdir -p "$tmp/c/lib/$1/lib"
+	printf '#!/bin/sh\necho "ld.so (GNU libc) stable release version %s."\n' "$2" \
+		>"$tmp/c/lib/$1/lib/ld-linux-x86-64.so.2"
+	chmod +x "$tmp/c/lib/$1/lib/ld-linux-x86-64.so.2"
+}
+mkdir "$tmp/c/lib"
+cat >"$tmp/c/lib/relocate-bind" <<'EOF'
+#!/bin/sh
+[ $# = 0 ] || { echo "bind $*"; exit; }
+echo 2.38
+EOF
+chmod +x "$tmp/c/lib/relocate-bind" "$run"
+c='*/c/*/lib/anon'
+release anon-2.9 2.9
+release anon-2.36 2.36
+try "only older ones: the newest" 0 "$tmp/c/lib/anon-2.36" "$run" --glibc
+try "and no namespace" 125 "relocate-run: glibc 2.36 in $c-2.36 is older than the system's 2.38" \
+	"$run" --namespace true
+try "but the loader, which it says" 0 "relocate-run: no namespace (*is older*): true runs by the loader*version 2.36." "$run" true
+release anon 2.44
+try "the only newer one" 0 "$tmp/c/lib/anon" "$run" --glibc
+release anon-2.41 2.41
+try "the oldest newer one" 0 "$tmp/c/lib/anon-2.41" "$run" --glibc
+release anon-2.38-pristine 2.38
+release anon-2.38 2.39
+try "others beside it are not taken" 0 "$tmp/c/lib/anon-2.41" "$run" --glibc
+release anon-2.38 2.38
+try "the same release" 0 "$tmp/c/lib/anon-2.38" "$run" --glibc
+try "--release" 0 "$tmp/c/lib/anon" "$run" --release 2.44 --glibc
+try "an older --release" 125 "*2.36*is older*" "$run" --release 2.36 --namespace true
+try "a --release that is not there" 125 "*no glibc 2.40 in *make glibc-2.40*" "$run" --release 2.40 true
+try "--release without one" 125 "*--release needs a version" "$run" --release
+try "and it is bound" 0 "bind $c-2.38 */true true a  b" "$run" -- true "a  b"
+rm "$tmp/c/lib/relocate-bind"
+try "half an installation" 125 "*relocate-bind does not run*" "$run" true
+
 if [ -x "$build/relocate-run" ]; then
 	run=$build/relocate-run
+	release=$("$("$run" --glibc)/lib/ld-linux-x86-64.so.2" --version |
+		sed -n '1s/.* release version \([0-9]*\.[0-9]*\).*/\1/p')
 	cat >version.c <<'EOF'
 #include <gnu/libc-version.h>
 #include <stdio.h>
 int main(void) { puts(gnu_get_libc_version()); return 0; }
 EOF
 	$cc -o version version.c
-	try "our glibc runs a program" 0 "2.44*" "$run" ./version
+	try "our glibc runs a program" 0 "$release*" "$run" ./version
+	try "by the loader, too" 0 "$release*" "$run" --loader ./version
 	try "our glibc runs a program of the system" 0 "*a*" "$run" ls /
 	try "our glibc runs a script" 0 "sh:./plain:q" "$run" ./plain q
 	# All from the files of the system.
@@ -177,11 +222,11 @@ EOF
 	# The modules of another glibc would crash it: its own, or none.
 	printf abc >latin
 	status=0
-	out=$("$run" iconv -f LATIN1 -t EBCDIC-US latin 2>/dev/null |
+	out=$("$run" --loader iconv -f LATIN1 -t EBCDIC-US latin 2>/dev/null |
 		od -An -tx1) || status=$?
 	case "$status $out" in
-	'0  81 82 83' | '1 ') ok "our glibc converts character sets, or says no" ;;
-	*) not_ok "our glibc converts character sets, or says no" \
+	'0  81 82 83' | '1 ') ok "by the loader, our glibc converts character sets, or says no" ;;
+	*) not_ok "by the loader, our glibc converts character sets, or says no" \
 		"status $status, output: $out" ;;
 	esac
 	try "our glibc has time zones" 0 "1970-01-01 09:00" \
