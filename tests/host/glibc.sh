@@ -21,10 +21,15 @@ trap 'rm -rf "$tmp"' EXIT
 cd "$tmp"
 
 tap_run "programs build" "$here/../glibc/build" "$build/glibc" .
+# Others may be built, and this one not be what it takes by itself.
+release=$("$build/glibc/lib/ld-linux-x86-64.so.2" --version |
+	sed -n '1s/.* release version \([0-9]*\.[0-9]*\).*/\1/p')
+run=("$build/relocate-run" --release "$release")
 always=GLIBC_TUNABLES=glibc.malloc.mremap_relocate_min_mmaps=0
-tap_run "realloc under relocate-run" env "$always" "$build/relocate-run" ./realloc
+tap_run "realloc under relocate-run" env "$always" "${run[@]}" ./realloc
 tap_run "realloc in a static program" env "$always" ./realloc-static
-tap_run "realloc by default" "$build/relocate-run" ./realloc default
+tap_run "realloc by default" "${run[@]}" ./realloc default
+tap_run "realloc by the loader" env "$always" "${run[@]}" --loader ./realloc
 tap_run "realloc by default, in a static program" ./realloc-static default
 # The test must be able to fail.
 status=0
