@@ -516,7 +516,7 @@ void *mremap_compat_realloc_with(struct mremap_compat_handle *handle,
  *   EOPNOTSUPP no method that is allowed and in force is there.
  *   EPERM	none is, and one that would be is forbidden (FORBIDDEN).
  *   ENOMEM	no memory, mappings, descriptors or threads (NO_RESOURCES).
- *   EINTR	from the kernel: a fatal signal has ended the advice early.
+ *   EINTR	from the kernel: a signal has ended the advice early.
  *   EAGAIN	from the kernel: as ENOMEM, for a moment.
  */
 struct mremap_compat_coalesce_report {
