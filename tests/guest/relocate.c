@@ -7,6 +7,7 @@
  */
 #include "relocate.h"
 
+#include <linux/perf_event.h>
 #include <setjmp.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -628,6 +629,66 @@ START_TEST(private_file_of_9p)
 }
 END_TEST
 
+/*
+ * A uprobe at a place in a file, with its counter elsewhere in the file, if counter is not
+ * 0. It is there as long as this process.
+ */
+static void add_uprobe(int fd, size_t place, size_t counter)
+{
+	struct perf_event_attr attr = { .size = sizeof(attr) };
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	attr.type = (uint32_t)strtoul(read_file("/sys/bus/event_source/devices/uprobe/type"),
+				      NULL, 10);
+	attr.config = (uint64_t)counter << 32;
+	attr.config1 = (uintptr_t)path;
+	attr.config2 = place;
+	if (syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0) < 0)
+		ck_abort_msg("a uprobe: %s", strerror(errno));
+}
+
+/*
+ * Uprobes fault pages in when a mapping of the file is split: 0, 1: in the source, which
+ * is, where the page is gone or swapped out; 2: in a source that moves as a whole, when
+ * the destination is unmapped, which is the first half of what has the probe.
+ */
+START_TEST(private_file_probed)
+{
+	const size_t len = 32 * PAGE, place = 24 * PAGE, counter = len + 4 * PAGE;
+	char nops[PAGE], *text = arena + 64 * PAGE, *data = arena + 128 * PAGE;
+	char *to = _i < 2 ? arena : text, *page = to + (_i < 2 ? place - len / 2 : 4 * PAGE);
+	const int fd = new_file(2 * len);
+	struct counters before;
+
+	memset(nops, 0x90, PAGE);
+	ck_assert_int_eq(pwrite(fd, nops, PAGE, (off_t)place), PAGE);
+	ck_assert_ptr_eq(mmap(text, len, PROT_READ | PROT_EXEC,
+			      MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0), text);
+	map_file(data, len / 2, fd, len / PAGE);
+	fill(data, PAGE, 1);
+	add_uprobe(fd, place, counter);
+	ck_assert_uint_eq(count_pages(text, len, PRESENT), 1);
+	ck_assert_uint_eq(count_pages(data, len / 2, PRESENT), 2);
+	if (_i == 1) {
+		page_out(text + place, PAGE);
+		ck_assert_uint_eq(count_pages(text, len, SWAPPED), 1);
+	} else {
+		advise(text + place, PAGE, MADV_DONTNEED);
+	}
+	advise(data + 4 * PAGE, PAGE, MADV_DONTNEED);
+
+	before = counters();
+	if (_i < 2)
+		move_to(text + len / 2, len / 2, to, both_flags[1]);
+	else
+		move_to(data, len / 2, to, MUST);
+	ck_assert_int_eq(counters().relocate, before.relocate + 1);
+	ck_assert_uint_eq(count_pages(page, PAGE, PRESENT), 1);
+	check_migrates(page, PAGE);
+}
+END_TEST
+
 /* Nothing was ever written: there is nothing to relocate. */
 START_TEST(private_file_unwritten)
 {
@@ -850,6 +911,25 @@ START_TEST(dontunmap_several)
 	check_rmap(p, 12 * PAGE, 3);
 	for (int i = 0; i < 3; i++)
 		check_rmap(to + 4 * i * PAGE, 4 * PAGE, i);
+}
+END_TEST
+
+/*
+ * What the first of two VMAs leaves behind could merge with the second, which has not
+ * moved yet. The call must not meet it again.
+ */
+START_TEST(dontunmap_before_the_next)
+{
+	char *p = arena + 64 * PAGE, *to = arena;
+
+	map_filled(arena + 128 * PAGE, 4 * PAGE, 1);
+	move_to(arena + 128 * PAGE, 4 * PAGE, p, 0);
+	map_at(p + 4 * PAGE, 4 * PAGE);
+	ck_assert_int_eq(mappings(p, 8 * PAGE), 2);
+	move_to(p, 8 * PAGE, to, MREMAP_DONTUNMAP | both_flags[_i]);
+	check_rmap(to, 4 * PAGE, 1);
+	check_zero(to + 4 * PAGE, 4 * PAGE);
+	check_zero(p, 8 * PAGE);
 }
 END_TEST
 
@@ -1332,6 +1412,7 @@ int main(void)
 	tc = add_case(s, "files");
 	tcase_add_loop_test(tc, private_file, 0, 4);
 	tcase_add_loop_test(tc, private_file_of_9p, 0, 3);
+	tcase_add_loop_test(tc, private_file_probed, 0, 3);
 	tcase_add_loop_test(tc, private_file_unwritten, 0, 3);
 	tcase_add_loop_test(tc, private_file_merges, 0, 3);
 	tcase_add_test(tc, private_file_does_not_merge);
@@ -1345,6 +1426,7 @@ int main(void)
 	tcase_add_loop_test(tc, dontunmap_next_to_itself, 0, 2);
 	tcase_add_test(tc, dontunmap_part_next_to_itself);
 	tcase_add_loop_test(tc, dontunmap_several, 0, 3);
+	tcase_add_loop_test(tc, dontunmap_before_the_next, 0, 3);
 	tcase_add_loop_test(tc, dontunmap_locked, 0, 3);
 
 	tc = add_case(s, "counters");
