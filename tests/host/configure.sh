@@ -97,4 +97,23 @@ quick 'quickstart with an unknown option' 'unknown option --frob' --frob
 quick 'quickstart with a stray word' "'frob' is not an option of configure" build frob
 quick 'quickstart passes configure'"'"'s complaint on' 'unrecognized options: --with-frob' build --with-frob
 
+# A configured folder, and a make that does not end by itself
+rm -rf quick
+mkdir -p quick/build bin
+touch quick/{config.status,Makefile}
+echo >quick/build/.configured
+cat >bin/make <<'FAKE'
+#!/bin/bash
+trap 'echo ended >make.state; exit 143' TERM
+echo "$*" >make.state
+while :; do sleep 0.1; done
+FAKE
+chmod +x bin/make
+PATH=$PWD/bin:$PATH env -C quick "$top/quickstart" build >quick/out 2>&1 &
+pid=$!
+wait_until grep -qs all quick/make.state || diag "$(<quick/out)"
+kill -TERM "$pid"
+wait "$pid" 2>/dev/null || :
+tap_true 'make ends with quickstart' wait_until grep -qs ended quick/make.state
+
 tap_end
