@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# demo/run-demo: its verdict, with made-up results in place of the guests.
+# demo/run-demo: its verdict and its pictures, with made-up results in place of the guests.
 
 set -euo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
@@ -10,7 +10,8 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
-demo=$here/../../demo/run-demo
+top=$(cd -- "$here/../.." && pwd -P)
+demo=$top/demo/run-demo
 export RELOCATE_BUILD=$work/build RUN_KERNEL=$work/run-kernel
 
 if (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) < 4096)); then
@@ -19,15 +20,18 @@ if (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) < 4096)); 
 	tap_end
 fi
 
-mkdir -p "$work/build/kernel/pristine" "$work/build/kernel/patched" "$work/build/demo"
+mkdir -p "$work/build/kernel/pristine" "$work/build/kernel/patched" "$work/build/demo" "$work/build/compat"
 touch "$work/build/kernel/pristine/bzImage" "$work/build/kernel/patched/bzImage"
-printf '#!/bin/sh\n' | tee "$work/build/demo/chunks" >"$work/build/relocate-run"
-chmod +x "$work/build/demo/chunks" "$work/build/relocate-run"
+for program in demo/chunks relocate-run compat/vmafrag; do
+	printf '#!/bin/sh\n' >"$work/build/$program"
+	chmod +x "$work/build/$program"
+done
 
 # In place of run-kernel: a result by kernel and glibc, changed by $CHANGE,
 # which is sed code for the patched kernel with ours, $CHANGE_STOCK for the
 # unpatched one with the distribution's, $CHANGE_MERGED for the patched one with that,
-# $CHANGE_COPIED for the unpatched one with ours.
+# $CHANGE_COPIED for the unpatched one with ours.  A picture says which of them it is; with
+# $NO_PICTURE there is none.  With $HANG it does not end by itself.
 cat >"$RUN_KERNEL" <<'FAKE'
 #!/bin/bash
 case "$*" in
@@ -41,6 +45,14 @@ m=65528 t=0/64 p=fails e='' s=0
 [[ $which != stock ]] || e=$CHANGE_STOCK
 [[ $which != stock-ours ]] || { m=26 t=64/64 p=works; e=$CHANGE_COPIED; }
 [[ $which != merged ]] || { m=7846 t=64/64 p=works; e=$CHANGE_MERGED; }
+if [[ ${HANG-} ]]; then
+	trap 'echo ended >"$HANG"; exit 143' TERM
+	echo "$BASHPID" >"$HANG"
+	while :; do sleep 0.1; done
+fi
+for argument; do
+	[[ $argument != */*.svg || ${NO_PICTURE-} ]] || echo "<svg> $which" >"$argument"
+done
 echo some other line
 echo "chunks: kernel=7 glibc=2 count=110000 size=6000 grown=22000 verified=yes mappings_before=20 mappings=$m max_map_count=65530 threads=$t threads_errno=x mprotect=$p mprotect_errno=x metadata_before=4096 metadata=81920 fill_ms=10 grow_ms=2340" | sed "$e"
 exit "$s"
@@ -53,12 +65,20 @@ verdict() {
 	if [[ $status -eq $2 && $out$err =~ $3 ]]; then ok "$1"; else not_ok "$1" "$status $out$err"; fi
 }
 
-plan 22
+plan 32
 
 verdict 'good results' 0 'Rescued: '
 tap_like "$out" $'\npatched +2 \(ours\) +14 +64/64 +works +80 +2\.3\n' 'the table has the figures'
 tap_is "$(grep -c '^\[./4\] .* s$' <<<"$out")" 4 'each step and its time is shown'
 tap_like "$out" $'\nunpatched +2 \(ours\) +26 +64/64 +works ' 'and those of our glibc on the unpatched kernel'
+for name in before after; do
+	tap_true "the picture $name is named" grep -qFx "        $work/build/demo-$name.svg" <<<"$out"
+done
+tap_is "$(<"$work/build/demo-before.svg") $(<"$work/build/demo-after.svg")" '<svg> stock <svg> rescued' \
+	'they are of the first run and of the last'
+tap_is "$(cd "$work/build" && echo demo-*)" 'demo-after.svg demo-before.svg' 'and nothing else is left'
+NO_PICTURE=1 verdict 'no picture' 2 'unpatched kernel, .*: no picture'
+tap_is "$(cd "$work/build" && echo demo-*)" 'demo-*' 'and none that is old'
 verdict 'mappings not reduced' 1 'FAILED: patched kernel, our glibc: 100 mappings, not under 100' \
 	's/mappings=14/mappings=100/'
 verdict 'no mappings counted' 1 'FAILED: patched kernel, our glibc: -1 mappings' 's/mappings=14/mappings=-1/'
@@ -84,6 +104,36 @@ verdict 'unpatched kernel where all works' 1 'does not show the problem: threads
 verdict 'mprotect alone failing shows the problem' 0 'Rescued' '' 's,threads=0/64,threads=64/64,'
 verdict 'a kernel complaint is no success' 2 'run ended with status 124' '' '' 124
 verdict 'no result line' 2 'no result line' '/^chunks/d'
+
+# ---- one that is ended -----------------------------------------------------------
+
+HANG=$work/guest "$demo" >/dev/null 2>&1 &
+pid=$!
+wait_until [ -s "$work/guest" ] || diag 'no guest'
+kill -TERM "$pid"
+status=0
+wait "$pid" || status=$?
+tap_is "$status" 143 'a signal ends the demonstration'
+tap_true 'and its guest' wait_until grep -q ended "$work/guest"
+
+# ---- a guest's part --------------------------------------------------------------
+
+cat >"$work/build/demo/chunks" <<'FAKE'
+#!/bin/bash
+echo "chunks: $*"
+cat >/dev/null
+exit "${STATUS:-0}"
+FAKE
+cat >"$work/build/compat/vmafrag" <<'FAKE'
+#!/bin/bash
+[[ $1 == --svg && $(tr '\0' ' ' <"/proc/$3/cmdline") == */chunks\ -w* ]] && echo drawn >"$2"
+FAKE
+draw() { capture "$top/demo/draw" "$work/build/compat/vmafrag" "$work/$1" "$work/build/demo/chunks" "${@:2}"; }
+STATUS=1 draw picture -w
+tap_is "$status $out$(<"$work/picture")" $'1 chunks: -w\ndrawn' 'the program is drawn before it ends'
+draw missing/picture -w
+tap_like "$status $err" '^2 .*vmafrag could not draw the program' 'a picture that cannot be'
+
 capture "$demo" --frob
 tap_is "$status" 2 'unknown argument'
 rm "$work/build/kernel/patched/bzImage"
