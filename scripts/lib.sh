@@ -93,12 +93,13 @@ prune_old() {
 compiler_id() { "${CC:-gcc}" --version | head -n 1; }
 
 # Use ccache for everything, with relative paths and no directory hash, so that
-# kernels and clones share objects.
+# kernels and clones share objects.  It takes the list of headers from the compiler instead
+# of running the preprocessor on its own before each compilation (CCACHE_DEPEND).
 setup_ccache() {
 	if command -v ccache >/dev/null; then
 		export CCACHE_DIR="$cache/ccache"
 		export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-4G}
-		export CCACHE_NOHASHDIR=1 CCACHE_COMPILERCHECK=content
+		export CCACHE_NOHASHDIR=1 CCACHE_COMPILERCHECK=content CCACHE_DEPEND=1
 		export CCACHE_SLOPPINESS=include_file_mtime,include_file_ctime
 		mkdir -p "$CCACHE_DIR"
 		cc_prefix='ccache '
