@@ -366,44 +366,96 @@ static struct expect expect_move(const struct model *m, const struct step *s,
 	return e;
 }
 
+/* True if the arguments alone decide, or how they lie to the arena; *e then says what. */
+static bool decided_by_arguments(const struct step *s, struct expect *e)
+{
+	const uint64_t addr = s->addr, old = page_align(s->len), new = page_align(s->a);
+	const uint64_t flags = s->b, to = s->c;
+
+	if (flags & ~(uint64_t)31 ||
+	    (flags & RELOCATE_FLAGS && !(flags & MREMAP_MAYMOVE)) ||
+	    addr % PAGE || !new || new > TASK_MAX)
+		*e = ERROR(EINVAL);
+	else if (new > TASK_MIN)
+		*e = VERDICT(SKIP);
+	else if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) &&
+		 (to > TASK_MAX || to % PAGE || !(flags & MREMAP_MAYMOVE) ||
+		  (flags & MREMAP_DONTUNMAP && old != new) ||
+		  /* The sums may wrap, which matters for nonsense only. */
+		  (addr + old > to && to + new > addr)))
+		*e = ERROR(EINVAL);
+	/* Nonsense that gets so far: the arena is all there is. */
+	else if (!in_arena(addr, 0) || addr == ADDR(PAGES))
+		*e = addr >> 63 || !addr ? ERROR(EFAULT) : VERDICT(SKIP);
+	else if (old > PAGES * PAGE || new > PAGES * PAGE || !in_arena(addr, old) ||
+		 !in_arena(addr, new) || !in_arena(to, new))
+		*e = VERDICT(SKIP);
+	else
+		return false;
+	return true;
+}
+
+/* MREMAP_FIXED with another size, or MREMAP_DONTUNMAP alone; @r is what moves. */
+static struct expect expect_placed(const struct model *m, const struct step *s,
+				   const struct seen *seen, struct range r)
+{
+	const struct mpage *pages = m->page[s->proc];
+	const struct range dest = range_of(s->c, page_align(s->a));
+	const struct range source = range_of(s->addr, page_align(s->len));
+	const bool fixed = s->b & MREMAP_FIXED;
+	struct expect e = expect_relocation(m, pages, seen, s, r, fixed ? dest.start : -1);
+
+	if (e.err)
+		return e;
+	if ((fixed && any_flag(pages, dest, SEALED)) || any_flag(pages, source, SEALED))
+		/* Some of it may have been unmapped. */
+		return VERDICT(SKIP);
+	/* Of a shared file mapping a hole would be left; of others too. */
+	if (fixed)
+		e.ret = (int64_t)s->c;
+	return e;
+}
+
+/* It grows: in place, if there is room behind its mapping. */
+static struct expect expect_growth(const struct model *m, const struct step *s,
+				   const struct seen *seen, const struct seen *other,
+				   struct range r)
+{
+	const struct mpage *pages = m->page[s->proc];
+	const struct seen_vma *vma = vma_of(seen, r.start);
+	const uint64_t new = page_align(s->a);
+
+	if ((vma->end == r.end) != (vma_of(other, r.start)->end == r.end))
+		return VERDICT(SKIP);
+	if (vma->end == r.end) {
+		bool room = true;
+
+		for (int i = r.end; i < r.start + (int)(new / PAGE); i++)
+			room &= !pages[i].mapped;
+		if (room)
+			return RETURNS(s->addr);
+	}
+	if (!(s->b & MREMAP_MAYMOVE))
+		return ERROR(ENOMEM);
+	/* It goes on to its place, over what is there. */
+	if (any_flag(pages, range_of(s->c, new), SEALED))
+		return VERDICT(SKIP);
+	return expect_relocation(m, pages, seen, s, r, -1);
+}
+
 static struct expect expect_mremap(const struct model *m, const struct step *s,
 				   const struct seen *seen, const struct seen *other)
 {
 	const struct mpage *pages = m->page[s->proc];
 	const uint64_t addr = s->addr, old = page_align(s->len), new = page_align(s->a);
-	const uint64_t flags = s->b, to = s->c;
-	const bool placed = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
-	const struct seen_vma *vma;
-	uint64_t span = old < new ? old : new;
+	const bool placed = s->b & (MREMAP_FIXED | MREMAP_DONTUNMAP);
 	struct range r;
 	struct expect e;
 
-	if (flags & ~(uint64_t)31)
-		return ERROR(EINVAL);
-	if (flags & RELOCATE_FLAGS && !(flags & MREMAP_MAYMOVE))
-		return ERROR(EINVAL);
-	if (addr % PAGE || !new || new > TASK_MAX)
-		return ERROR(EINVAL);
-	if (new > TASK_MIN)
-		return VERDICT(SKIP);
-	if (placed) {
-		if (to > TASK_MAX || to % PAGE || !(flags & MREMAP_MAYMOVE))
-			return ERROR(EINVAL);
-		if (flags & MREMAP_DONTUNMAP && old != new)
-			return ERROR(EINVAL);
-		/* The sums may wrap, which matters for nonsense only. */
-		if (addr + old > to && to + new > addr)
-			return ERROR(EINVAL);
-	}
-	/* Nonsense that gets so far: the arena is all there is. */
-	if (!in_arena(addr, 0) || addr == ADDR(PAGES))
-		return addr >> 63 || !addr ? ERROR(EFAULT) : VERDICT(SKIP);
-	if (old > PAGES * PAGE || new > PAGES * PAGE || !in_arena(addr, old) ||
-	    !in_arena(addr, new) || !in_arena(to, new))
-		return VERDICT(SKIP);
+	if (decided_by_arguments(s, &e))
+		return e;
 	r = range_of(addr, old);
-
-	if (flags & MREMAP_FIXED && old == new)
+	if (s->b & MREMAP_FIXED && old == new)
 		return expect_move(m, s, seen, other, r);
 	if (!pages[r.start].mapped)
 		return ERROR(EFAULT);
@@ -415,54 +467,16 @@ static struct expect expect_mremap(const struct model *m, const struct step *s,
 		r.start += (int)(new / PAGE);
 		return any_flag(pages, r, SEALED) ? ERROR(EPERM) : RETURNS(addr);
 	}
-	if (!old) {
-		if (is_private(&pages[r.start]))
-			return ERROR(EINVAL);
-		return VERDICT(SKIP);
-	}
+	if (!old)
+		return is_private(&pages[r.start]) ? ERROR(EINVAL) : VERDICT(SKIP);
 
 	/* Beyond the end of a mapping? They may have merged, or not. */
-	r = range_of(addr, span);
+	r = range_of(addr, old < new ? old : new);
 	if (part_end(seen, r.start, r.end) != part_end(other, r.start, r.end))
 		return VERDICT(SKIP);
 	if (part_end(seen, r.start, r.end) < r.end)
 		return ERROR(EFAULT);
-
-	if (placed) {
-		const struct range dest = range_of(to, new), rest = range_of(addr, old);
-
-		e = expect_relocation(m, pages, seen, s, r,
-				      flags & MREMAP_FIXED ? dest.start : -1);
-		if (e.err)
-			return e;
-		if ((flags & MREMAP_FIXED && any_flag(pages, dest, SEALED)) ||
-		    any_flag(pages, rest, SEALED))
-			/* Some of it may have been unmapped. */
-			return VERDICT(SKIP);
-		/* Of a shared file mapping a hole would be left; of others too. */
-		if (flags & MREMAP_FIXED)
-			e.ret = (int64_t)to;
-		return e;
-	}
-
-	/* It grows: in place, if there is room behind its mapping. */
-	vma = vma_of(seen, r.start);
-	if ((vma->end == r.end) != (vma_of(other, r.start)->end == r.end))
-		return VERDICT(SKIP);
-	if (vma->end == r.end) {
-		bool room = true;
-
-		for (int i = r.end; i < r.start + (int)(new / PAGE); i++)
-			room &= !pages[i].mapped;
-		if (room)
-			return RETURNS(addr);
-	}
-	if (!(flags & MREMAP_MAYMOVE))
-		return ERROR(ENOMEM);
-	/* It goes on to its place, over what is there. */
-	if (any_flag(pages, range_of(to, new), SEALED))
-		return VERDICT(SKIP);
-	return expect_relocation(m, pages, seen, s, r, -1);
+	return placed ? expect_placed(m, s, seen, r) : expect_growth(m, s, seen, other, r);
 }
 
 static struct expect expect_advise(const struct mpage *pages, const struct step *s,
