@@ -112,125 +112,136 @@ static size_t special_size(unsigned int which)
 	return sizes[which];
 }
 
-static void call(struct input *in)
+/* A call, as the input has it, in pages of the arena and as it is made */
+struct call {
+	size_t at, old_pages, new_pages, to;
+	unsigned int methods;
+	unsigned int odd;	/* what is unusual about it, if anything */
+	int flags;
+	char *old, *target;
+	size_t old_size, new_size;
+};
+
+static struct call read_call(struct input *in)
 {
-	const size_t at = next(in, PAGES);
-	const size_t old_pages = next(in, (unsigned int)(PAGES - at)) + 1;
-	size_t new_pages = next(in, PAGES) + 1;
-	const unsigned int bits = next(in, 64), odd = next(in, 32);
-	const size_t to = next(in, PAGES);
-	const unsigned int methods = next(in, 17);
-	int flags = (int)(bits & 31) | (bits & 32 ? MREMAP_MAYMOVE |
-					MREMAP_RELOCATE_ANON : 0);
-	struct mremap_compat_report report;
-	size_t old_size, new_size, moved;
-	char *old = arena + at * page, *target = arena + to * page, *result;
-	bool fixed;
+	struct call c = { .at = next(in, PAGES) };
+	unsigned int bits;
+
+	c.old_pages = next(in, (unsigned int)(PAGES - c.at)) + 1;
+	c.new_pages = next(in, PAGES) + 1;
+	bits = next(in, 64);
+	c.odd = next(in, 32);
+	c.to = next(in, PAGES);
+	c.methods = next(in, 17);
+	c.flags = (int)(bits & 31) | (bits & 32 ? MREMAP_MAYMOVE | MREMAP_RELOCATE_ANON : 0);
+	c.old = arena + c.at * page;
+	c.target = arena + c.to * page;
 
 	/* Nothing outside the arena is to be hit. */
-	if ((flags & MREMAP_FIXED) && to + new_pages > PAGES)
-		new_pages = PAGES - to;
-	old_size = old_pages * page - (odd == 1 ? 100 : 0);
-	new_size = new_pages * page - (odd == 2 ? 100 : 0);
-	if (odd == 3)
-		old++;
-	if (odd == 4)
-		target++;
-	if (odd >= 28)
-		new_size = special_size(odd - 28);
-	if (odd == 27)
-		old_size = 0;
-	moved = old_pages < new_pages ? old_pages : new_pages;
-	fixed = flags & MREMAP_FIXED;
+	if ((c.flags & MREMAP_FIXED) && c.to + c.new_pages > PAGES)
+		c.new_pages = PAGES - c.to;
+	c.old_size = c.old_pages * page - (c.odd == 1 ? 100 : 0);
+	c.new_size = c.new_pages * page - (c.odd == 2 ? 100 : 0);
+	if (c.odd == 3)
+		c.old++;
+	if (c.odd == 4)
+		c.target++;
+	if (c.odd >= 28)
+		c.new_size = special_size(c.odd - 28);
+	if (c.odd == 27)
+		c.old_size = 0;
+	return c;
+}
 
-	errno = ENOTTY;
-	result = mremap_compat_ext_with(step % 2 ? handle : NULL, old, old_size,
-					new_size, flags, target,
-					methods, &report);
-	if (result == MAP_FAILED) {
-		CHECK(errno == EINVAL || errno == EFAULT || errno == ENOMEM ||
-		      errno == EAGAIN);
-		CHECK(!report.method);
-		/* A move of several mappings may have got half-way. */
-		if (fixed)
-			for (size_t i = 0; i < PAGES; i++) {
-				const bool there = is_mapped(arena + i * page);
-				const bool was = model[i].mapped;
+/* It failed: nothing changed, but a move of several mappings may have got half-way. */
+static void check_failure(const struct call *c, const struct mremap_compat_report *report)
+{
+	CHECK(errno == EINVAL || errno == EFAULT || errno == ENOMEM || errno == EAGAIN);
+	CHECK(!report->method);
+	if (!(c->flags & MREMAP_FIXED))
+		return;
+	for (size_t i = 0; i < PAGES; i++) {
+		const bool there = is_mapped(arena + i * page);
+		const bool was = model[i].mapped;
 
-				if (there == was)
-					continue;
-				CHECK(was ? (methods & 8) : false);
-				model[i].mapped = model[i].known = false;
-			}
-		return;
+		if (there == was)
+			continue;
+		CHECK(was ? (c->methods & 8) : false);
+		model[i].mapped = model[i].known = false;
 	}
-	CHECK(errno == ENOTTY);
-	if (odd == 27 || odd >= 28) {
-		/* A shared mapping twice, or much; as mremap(2) has it. */
-		if (odd == 29 || odd == 27)
-			new_pages = odd == 29 ? 1 : new_pages;
-		if (result < arena || result >= arena + PAGES * page)
-			munmap(result, odd >= 28 ? new_size : new_pages * page);
-		for (size_t i = 0; i < PAGES; i++)
-			if (is_mapped(arena + i * page) != model[i].mapped)
-				unmap(i, 1);
-		/* Start again: what it was is not for the model. */
-		unmap(0, PAGES);
-		return;
-	}
-	if (result == old) {
-		/* It kept its place. */
-		CHECK(!report.method);
-		CHECK(!fixed && !(flags & MREMAP_DONTUNMAP));
-		for (size_t i = at + old_pages; i < at + new_pages; i++) {
-			if (i >= PAGES) {
-				munmap(arena + PAGES * page,
-				       (at + new_pages - PAGES) * page);
-				break;
-			}
-			model[i] = model[at];
-			model[i].known &= !model[i].shared;
-			model[i].tag = 0;
+}
+
+/* A shared mapping twice, or much; as mremap(2) has it. */
+static void forget(const struct call *c, char *result)
+{
+	const size_t pages = c->odd == 29 ? 1 : c->new_pages;
+
+	if (result < arena || result >= arena + PAGES * page)
+		munmap(result, c->odd >= 28 ? c->new_size : pages * page);
+	for (size_t i = 0; i < PAGES; i++)
+		if (is_mapped(arena + i * page) != model[i].mapped)
+			unmap(i, 1);
+	/* Start again: what it was is not for the model. */
+	unmap(0, PAGES);
+}
+
+static void model_in_place(const struct call *c, const struct mremap_compat_report *report)
+{
+	CHECK(!report->method);
+	CHECK(!(c->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)));
+	for (size_t i = c->at + c->old_pages; i < c->at + c->new_pages; i++) {
+		if (i >= PAGES) {
+			munmap(arena + PAGES * page, (c->at + c->new_pages - PAGES) * page);
+			break;
 		}
-		for (size_t i = at + new_pages; i < at + old_pages; i++)
-			model[i].mapped = model[i].known = false;
-		return;
+		model[i] = model[c->at];
+		model[i].known &= !model[i].shared;
+		model[i].tag = 0;
 	}
-	CHECK(report.method & methods);
-	CHECK(!fixed || result == target);
-	for (size_t i = 0; i < moved; i++)
-		if (model[at + i].known)
-			CHECK(tag_of(result + i * page) == model[at + i].tag);
-	if (fixed) {
-		memcpy(saved, model + at, moved * sizeof(*model));
-		for (size_t i = 0; i < new_pages; i++) {
-			model[to + i] = saved[i < moved ? i : 0];
-			if (i < moved && !saved[i].mapped) {
-				/* A hole between mappings that move at once */
-				model[to + i].mapped =
-					is_mapped(target + i * page);
-				model[to + i].known = false;
-			}
-			if (i >= moved) {
-				model[to + i].known &= !saved[0].shared;
-				model[to + i].tag = 0;
-			}
+	for (size_t i = c->at + c->new_pages; i < c->at + c->old_pages; i++)
+		model[i].mapped = model[i].known = false;
+}
+
+static void model_fixed(const struct call *c, size_t moved)
+{
+	memcpy(saved, model + c->at, moved * sizeof(*model));
+	for (size_t i = 0; i < c->new_pages; i++) {
+		model[c->to + i] = saved[i < moved ? i : 0];
+		if (i < moved && !saved[i].mapped) {
+			/* A hole between mappings that move at once */
+			model[c->to + i].mapped = is_mapped(c->target + i * page);
+			model[c->to + i].known = false;
 		}
-	} else {
-		munmap(result, new_pages * page);
-		/* The kernel may have found room in the arena. */
-		if (result >= arena && result < arena + PAGES * page)
-			for (size_t i = 0; i < new_pages; i++) {
-				const size_t k = (size_t)(result - arena) / page + i;
-
-				if (k < PAGES)
-					model[k].mapped = model[k].known = false;
-			}
+		if (i >= moved) {
+			model[c->to + i].known &= !saved[0].shared;
+			model[c->to + i].tag = 0;
+		}
 	}
-	for (size_t i = at; i < at + old_pages; i++) {
-		const bool kept = (flags & MREMAP_DONTUNMAP) && model[i].mapped;
+}
 
-		if (fixed && i >= to && i < to + new_pages)
+/* Where the kernel chose is no part of the model: it is unmapped. */
+static void unmap_elsewhere(const struct call *c, char *result)
+{
+	munmap(result, c->new_pages * page);
+	/* The kernel may have found room in the arena. */
+	if (result < arena || result >= arena + PAGES * page)
+		return;
+	for (size_t i = 0; i < c->new_pages; i++) {
+		const size_t k = (size_t)(result - arena) / page + i;
+
+		if (k < PAGES)
+			model[k].mapped = model[k].known = false;
+	}
+}
+
+static void model_source(const struct call *c)
+{
+	const bool fixed = c->flags & MREMAP_FIXED;
+
+	for (size_t i = c->at; i < c->at + c->old_pages; i++) {
+		const bool kept = (c->flags & MREMAP_DONTUNMAP) && model[i].mapped;
+
+		if (fixed && i >= c->to && i < c->to + c->new_pages)
 			continue;
 		CHECK(is_mapped(arena + i * page) == kept);
 		model[i].mapped = kept;
@@ -238,6 +249,42 @@ static void call(struct input *in)
 		/* Shared memory is at both. */
 		model[i].tag = model[i].known ? tag_of(arena + i * page) : 0;
 	}
+}
+
+static void call(struct input *in)
+{
+	const struct call c = read_call(in);
+	const size_t moved = c.old_pages < c.new_pages ? c.old_pages : c.new_pages;
+	const bool fixed = c.flags & MREMAP_FIXED;
+	struct mremap_compat_report report;
+	char *result;
+
+	errno = ENOTTY;
+	result = mremap_compat_ext_with(step % 2 ? handle : NULL, c.old, c.old_size, c.new_size,
+					c.flags, c.target, c.methods, &report);
+	if (result == MAP_FAILED) {
+		check_failure(&c, &report);
+		return;
+	}
+	CHECK(errno == ENOTTY);
+	if (c.odd == 27 || c.odd >= 28) {
+		forget(&c, result);
+		return;
+	}
+	if (result == c.old) {
+		model_in_place(&c, &report);
+		return;
+	}
+	CHECK(report.method & c.methods);
+	CHECK(!fixed || result == c.target);
+	for (size_t i = 0; i < moved; i++)
+		if (model[c.at + i].known)
+			CHECK(tag_of(result + i * page) == model[c.at + i].tag);
+	if (fixed)
+		model_fixed(&c, moved);
+	else
+		unmap_elsewhere(&c, result);
+	model_source(&c);
 }
 
 /* What it merges is not in the model: contents and what is mapped stay. */
