@@ -56,6 +56,16 @@ else
 	skip "make install-glibc" "no Makefile beside $build"
 fi
 
+# The part that the demonstration takes from it
+if [[ -d $build/kernel/headers/include ]]; then
+	tap_run "build-glibc core" env RELOCATE_BUILD="$build" "$here/../../scripts/build-glibc" core "$tmp/core"
+	tap_is "$(cd "$tmp/core/lib" && sha256sum -- *)" \
+		"$(cd "$build/glibc/lib" && sha256sum -- ld-linux-x86-64.so.2 libc.so.6)" \
+		"puts the dynamic linker and libc.so.6 there"
+else
+	skip "build-glibc core" "no $build/kernel/headers"
+fi
+
 tap_run "headers and mremap()" ./headers
 tap_like "$(./headers)" 'glibc 2\.44' "the program runs with that glibc"
 if [[ -d $build/kernel/headers/include ]]; then

@@ -20,9 +20,9 @@ if (($(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo) < 4096)); 
 	tap_end
 fi
 
-mkdir -p "$work/build/kernel/pristine" "$work/build/kernel/patched" "$work/build/demo" "$work/build/compat"
+mkdir -p "$work/build/kernel/pristine" "$work/build/kernel/patched" "$work/build/demo/glibc" "$work/build/compat"
 touch "$work/build/kernel/pristine/bzImage" "$work/build/kernel/patched/bzImage"
-for program in demo/chunks relocate-run compat/vmafrag; do
+for program in demo/chunks demo/relocate-run compat/vmafrag; do
 	printf '#!/bin/sh\n' >"$work/build/$program"
 	chmod +x "$work/build/$program"
 done
@@ -65,7 +65,7 @@ verdict() {
 	if [[ $status -eq $2 && $out$err =~ $3 ]]; then ok "$1"; else not_ok "$1" "$status $out$err"; fi
 }
 
-plan 32
+plan 36
 
 verdict 'good results' 0 'Rescued: '
 tap_like "$out" $'\npatched +2 \(ours\) +14 +64/64 +works +80 +2\.3\n' 'the table has the figures'
@@ -133,6 +133,49 @@ STATUS=1 draw picture -w
 tap_is "$status $out$(<"$work/picture")" $'1 chunks: -w\ndrawn' 'the program is drawn before it ends'
 draw missing/picture -w
 tap_like "$status $err" '^2 .*vmafrag could not draw the program' 'a picture that cannot be'
+
+# ---- what is built ---------------------------------------------------------------
+
+# The scripts that build say when they begin and end; patch-tree waits until both run.  The
+# one called $FAIL fails, and the one called $HANG stays.
+tree=$work/tree
+mkdir -p "$tree/demo" "$tree/scripts"
+cp "$top/demo/build" "$tree/demo"
+cp "$top/scripts/die.sh" "$tree/scripts"
+cat >"$tree/scripts/build-kernel" <<'FAKE'
+#!/bin/bash
+me="${0##*/} $*"
+trap 'echo "ended $me" >>"$STEPS"; exit 143' TERM
+echo "begin $me" >>"$STEPS"
+if [[ $me == "${FAIL-}" ]]; then
+	while [[ ${HANG-} ]] && ! grep -q "begin $HANG" "$STEPS"; do sleep 0.1; done
+	exit 1
+fi
+while [[ $me == "${HANG-}" ]] || { [[ $me == patch-tree* ]] && (($(wc -l <"$STEPS") < 2)); }; do sleep 0.1; done
+FAKE
+chmod +x "$tree/scripts/build-kernel"
+cp "$tree/scripts/build-kernel" "$tree/scripts/build-glibc"
+cp "$tree/scripts/build-kernel" "$tree/scripts/patch-tree"
+export STEPS=$work/steps
+build() { : >"$STEPS"; capture "$tree/demo/build"; }
+build
+tap_is "$status $(head -n 2 "$STEPS" | sort; tail -n +3 "$STEPS" | sort)" "0 begin patch-tree make glibc
+begin patch-tree make kernel
+begin build-glibc core $work/build/demo/glibc
+begin build-kernel headers
+begin build-kernel patched
+begin build-kernel pristine" 'both sources at once, then the kernels and glibc'
+FAIL='patch-tree make glibc' build
+tap_is "$status $(grep -c 'build-glibc\|patched' "$STEPS")" '1 0' 'nothing is built if a source is missing'
+FAIL='build-kernel patched' HANG="build-glibc core $work/build/demo/glibc" build
+tap_true 'what fails ends the other' wait_until grep -q 'ended build-glibc core' "$STEPS"
+: >"$STEPS"
+HANG='build-kernel patched' "$tree/demo/build" >/dev/null 2>&1 &
+pid=$!
+wait_until grep -q 'begin build-kernel patched' "$STEPS" || diag 'no build'
+kill -TERM "$pid" || :
+wait "$pid" || :
+tap_true 'a signal ends the build' wait_until grep -q 'ended build-kernel patched' "$STEPS"
 
 capture "$demo" --frob
 tap_is "$status" 2 'unknown argument'
