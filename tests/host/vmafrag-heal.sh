@@ -10,24 +10,13 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 top=$(cd -- "$here/../.." && pwd -P)
 # shellcheck source-path=SCRIPTDIR source=../tap.sh
 . "$here/../tap.sh"
+# shellcheck source-path=SCRIPTDIR source=../processes.sh
+. "$here/../processes.sh"
 
 cc=${CC:-gcc}
 expect=unsupported
 [[ ! -e /proc/sys/vm/coalesce_at_limit ]] || expect=supported
 expect=${RELOCATE_EXPECT:-$expect}
-work=$(mktemp -d)
-chmod 755 "$work"	# for other users
-started=()
-# shellcheck disable=SC2317 # by the trap
-clean_up() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill "$pid" 2>/dev/null || :
-		wait "$pid" 2>/dev/null || :
-	done
-	rm -rf -- "$work"
-}
-trap clean_up EXIT
 
 r=$'\uFFFD'	# in place of a control character
 vmafrag=$work/vmafrag
@@ -249,29 +238,6 @@ long syscall(long number, ...)
 END
 tap_run 'a kernel to be played compiles' "$cc" -std=c11 -O1 -Wall -fPIC -shared -o "$work/played.so" "$work/played.c" -ldl
 
-# start COMMAND...: sets pid, and descriptors to and from it
-start() {
-	local line
-	rm -f "$work/in" "$work/out"
-	mkfifo "$work/in" "$work/out"
-	"$@" <"$work/in" >"$work/out" &
-	pid=$!
-	started+=("$pid")
-	exec {to}>"$work/in" {from}<"$work/out"
-	read -r line <&"$from" && [[ $line == ready ]]
-}
-# finish PID TO FROM
-finish() {
-	local to=$2 from=$3 one left=()
-	kill "$1" 2>/dev/null || :
-	wait "$1" 2>/dev/null || :
-	exec {to}>&- {from}<&-
-	# The number may be another's from now on.
-	for one in "${started[@]}"; do
-		[[ $one == "$1" ]] || left+=("$one")
-	done
-	started=("${left[@]}")
-}
 # contents TITLE: of the last that was started
 contents() {
 	local line=''

@@ -9,22 +9,10 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 top=$(cd -- "$here/../.." && pwd -P)
 # shellcheck source-path=SCRIPTDIR source=../tap.sh
 . "$here/../tap.sh"
+# shellcheck source-path=SCRIPTDIR source=../processes.sh
+. "$here/../processes.sh"
 
 cc=${CC:-gcc}
-work=$(mktemp -d)
-chmod 755 "$work"	# for other users
-started=()
-# Ends what this script has started, and removes its files.
-# shellcheck disable=SC2317 # by the trap
-clean_up() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill "$pid" 2>/dev/null || :
-		wait "$pid" 2>/dev/null || :
-	done
-	rm -rf -- "$work"
-}
-trap clean_up EXIT
 
 vmafrag=$work/vmafrag
 built=${RELOCATE_BUILD:-build}/compat/vmafrag
@@ -219,30 +207,6 @@ void *realloc(void *p, size_t size)
 }
 END
 tap_run 'calls that fail compile' "$cc" -O1 -Wall -fPIC -shared -o "$work/failing.so" "$work/failing.c" -ldl
-
-# start COMMAND...: its number is then in $pid; input for it in descriptor $to.
-start() {
-	local line
-	rm -f "$work/in" "$work/out"
-	mkfifo "$work/in" "$work/out"
-	"$@" <"$work/in" >"$work/out" &
-	pid=$!
-	started+=("$pid")
-	exec {to}>"$work/in"
-	read -r line <"$work/out" && [[ $line == ready ]]
-}
-# finish PID TO: end one of them, if it has not yet.
-finish() {
-	local descriptor=$2 one left=()
-	kill "$1" 2>/dev/null || :
-	wait "$1" 2>/dev/null || :
-	exec {descriptor}>&-
-	# The number may be another's from now on.
-	for one in "${started[@]}"; do
-		[[ $one == "$1" ]] || left+=("$one")
-	done
-	started=("${left[@]}")
-}
 
 # An own count: mappings, anonymous ones, separate neighbours, runs, longest run; by what
 # smaps shows of them (numa_maps has the same policy for all, here).
@@ -591,7 +555,7 @@ assert s["source"] == "slabinfo" or (s["vm_area_struct"], s["anon_vma"], s["anon
 # The coverage test can run this script at the same time: a name of its own.
 name=few.$$
 start "$work/maker" 200 0 "$name"
-few=$pid few_to=$to
+few=$pid few_to=$to few_from=$from
 look few
 tap_is "$(json "$("$vmafrag" --json "$pid")" command separate_neighbours longest_run)" "$name 199 200" \
 	'few: 200 mappings are 199 separate neighbours'
@@ -609,16 +573,16 @@ tap_is "$status,$(json "$out" "${counts[@]}")" "0,$(awk_count "$pid")" 'mixed: t
 capture "$work/older" "$vmafrag" --self-test
 tap_is "$status,$(grep -c ', text: ' <<<"$out"),$(grep -c PROCMAP <<<"$out")" 0,2,0 'the self-test on an older kernel'
 tap_true 'mixed: several runs' test "$(json "$("$vmafrag" --json "$pid")" runs)" -ge 42
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 
 limit=$(</proc/sys/vm/max_map_count)
 if ((limit >= 20000)); then
 	start "$work/maker" 12000 0 many
 	look many
-	finish "$pid" "$to"
+	finish "$pid" "$to" "$from"
 	start "$work/maker" 12000 2 scattered
 	look scattered
-	finish "$pid" "$to"
+	finish "$pid" "$to" "$from"
 else
 	skip 'many' "vm.max_map_count is $limit"
 fi
@@ -640,7 +604,7 @@ for what in advice locked policy key; do
 	else
 		skip "neighbours that differ: $what" 'not supported here'
 	fi
-	finish "$pid" "$to"
+	finish "$pid" "$to" "$from"
 done
 
 # A name that would be something else in each format.
@@ -654,7 +618,7 @@ capture "$vmafrag" --svg "$work/strange.svg" "$pid"
 tap_is "$status,$(grep -c $'[\e\xff]' <<<"$out")" '0,0' 'a strange name cannot reach the terminal'
 tap_is "$(well_formed "$work/strange.svg")" \
 	"Address space of process $pid (<\""$'\xef\xbf\xbd'"[1m&\\"$'\xef\xbf\xbd'"'>)" 'a strange name in SVG'
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 
 # ---- monitoring --------------------------------------------------------------
 
@@ -730,7 +694,7 @@ metrics '--top --prometheus is well-formed' "$out"
 start "$work/maker" 3 0 a-name-of-more-than-15-bytes
 capture "$vmafrag" --top a-name-of-more-than-15-bytes
 tap_like "$status,$out" "^0,.* $pid .*  a-name-of-more-"$'\n' 'a name that the kernel has cut'
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 for word in nonesuch few-and-more; do
 	capture "$vmafrag" --top "$name" "$word"
 	tap_is "$status,$out,$err" "1,,vmafrag: there is no process with the name '$word'"$'\n' "--top: no process $word"
@@ -751,6 +715,7 @@ for word in "$(<"$work/zombie")" $([[ $(cat /proc/2/comm 2>/dev/null) != kthread
 		'--top: a process without memory'
 done
 kill "$keeper"
+wait "$keeper" 2>/dev/null || :
 capture env LD_PRELOAD="$work/failing.so" TEST_CALL=realloc "$vmafrag" --top
 tap_is "$status,$out,$err" '1,,vmafrag: cannot read /proc: Cannot allocate memory'$'\n' '--top: no memory'
 for option in --json --prometheus --why; do
@@ -797,10 +762,10 @@ if not pid:
     os._exit(0)
 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 print(pid, flush=True)
-signal.pause()' >"$work/zombie" &
+signal.pause()' >"$work/ended" &
 started+=("$!")
-wait_until test -s "$work/zombie" || :
-zombie=$(<"$work/zombie")
+wait_until test -s "$work/ended" || :
+zombie=$(<"$work/ended")
 capture "$vmafrag" "$zombie"
 tap_is "$status,$out,$err" \
 	"1,,vmafrag: process $zombie has no memory: it has ended or is a kernel thread"$'\n' 'a zombie'
@@ -858,7 +823,7 @@ start "$work/maker" 50 0 watched
 yesterday=$(date +%F)
 lines=3 SECONDS=0
 watching "$vmafrag" --watch=0.2
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 tap_is "$status,$err" 0, '--watch ends with the process, with success'
 lines=$(wc -l <<<"${out%$'\n'}")
 tap_true "--watch prints a line each time ($lines in $SECONDS s)" test "$lines" -ge 3 -a "$lines" -le $((5 * (SECONDS + 2)))
@@ -869,7 +834,7 @@ tap_is "$(grep -cvE '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}  mappings [0-9]+ of [
 start "$work/maker" 50 0 watched
 lines=3
 watching "$vmafrag" --json --watch=0.2
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 tap_is "$status,$err" 0, '--watch --json ends with the process, with success'
 bad=0
 while read -r line; do
@@ -882,7 +847,7 @@ if python3 -c 'import os; os.pidfd_open(os.getpid())' 2>/dev/null; then
 	start "$work/maker" 5 0 watched
 	lines=1
 	watching "$vmafrag" --watch=86400
-	finish "$pid" "$to"
+	finish "$pid" "$to" "$from"
 	tap_is "$status" 0 '--watch does not wait for the seconds to pass'
 else
 	skip '--watch does not wait for the seconds to pass' 'no pidfd_open'
@@ -892,7 +857,7 @@ fi
 start "$work/maker" 50 0 watched
 lines=1
 watching "$work/older" "$vmafrag" --json --watch=0.1
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 tap_is "$status,$err,$(json "$(head -n 1 <<<"$out")" separate_neighbours)" 0,,49 '--watch on an older kernel'
 
 # It goes on when the process executes another program.
@@ -901,7 +866,7 @@ life() {
 	wait_until printed 1 && echo >&"$to" && wait_until grep -q '"cat"' "$work/watched"
 }
 watching "$vmafrag" --json --watch=0.05
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 tap_is "$status,$err" 0, '--watch of a process that executes another program'
 tap_is "$(json "$(head -n 1 <<<"$out")" command separate_neighbours)" 'before 39' 'first the one program'
 tap_is "$(json "$(tail -n 1 <<<"${out%$'\n'}")" command)" 'cat' 'then the other'
@@ -936,13 +901,13 @@ else
 		tap_like "$out" '"vm_area_struct": 192, "anon_vma": 104, "anon_vma_chain": 64, "source": "default"' \
 			'sizes for an ordinary user'
 	fi
-	finish "$pid" "$to"
+	finish "$pid" "$to" "$from"
 	start "${as_other[@]}" "$work/maker" 30 0 own undumpable
 	capture "${as_other[@]}" "$vmafrag" "$pid"
 	tap_is "$status,$out,$err" \
 		"1,,vmafrag: cannot read /proc/$pid/maps: Permission denied (it has or had privileges; run as root)"$'\n' \
 		'an own process that may not be read'
-	finish "$pid" "$to"
+	finish "$pid" "$to" "$from"
 fi
 if ! ((EUID)) && command -v setpriv >/dev/null; then
 	capture setpriv --reuid=4242 --clear-groups "$vmafrag" --top
@@ -955,7 +920,7 @@ if [[ -r /proc/slabinfo ]]; then
 else
 	skip 'sizes from /proc/slabinfo' 'it cannot be read'
 fi
-finish "$few" "$few_to"
+finish "$few" "$few_to" "$few_from"
 
 # ---- another /proc ----------------------------------------------------------
 
@@ -1101,6 +1066,6 @@ start "$work/maker" 12 0 server
 keys() { sed -n 's/^\(process\|mappings\|private anonymous\|separate neighbours\|if they merged\|their kernel memory\|near the limit\)  .*/\1/p'; }
 tap_is "$(sed '/heal 4711/,$d; s/^\\&//' "$page" | keys)" "$("$vmafrag" "$pid" | keys)
 near the limit" 'the table in the page has the lines of today'
-finish "$pid" "$to"
+finish "$pid" "$to" "$from"
 
 tap_end
