@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "fragments.h"
 
+#include "grow.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -465,7 +467,7 @@ static bool push_policy(struct fragments_policies *policies, const char *line,
 	struct fragments_policy *mappings, *last;
 	const char *policy;
 	uint64_t start = 0;
-	size_t at, room;
+	size_t at;
 
 	for (at = 0; at < length && line[at] != ' '; at++) {
 		const char *digit = strchr("0123456789abcdef", line[at]);
@@ -487,15 +489,11 @@ static bool push_policy(struct fragments_policies *policies, const char *line,
 	/* The process changes meanwhile; the search needs an order. */
 	if (last && last->start >= start)
 		return true;
-	if (policies->count == policies->room) {
-		room = policies->room ? policies->room * 2 : 256;
-		mappings = realloc(policies->mappings,
-				   room * sizeof(*mappings));
-		if (!mappings)
-			return false;
-		policies->mappings = mappings;
-		policies->room = room;
-	}
+	mappings = room_for_one(policies->mappings, policies->count, &policies->room,
+				sizeof(*mappings));
+	if (!mappings)
+		return false;
+	policies->mappings = mappings;
 	policies->mappings[policies->count++] = (struct fragments_policy) {
 		.start = start,
 		.policy = policy,

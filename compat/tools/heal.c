@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "heal.h"
 
+#include "grow.h"
 #include "mremap_compat.h"
 #include "text.h"
 
@@ -66,16 +67,11 @@ struct steps {
 static struct step *add_step(struct steps *steps)
 {
 	struct step *all;
-	size_t room;
 
-	if (steps->count == steps->room) {
-		room = steps->room ? steps->room * 2 : 64;
-		all = realloc(steps->all, room * sizeof(*all));
-		if (!all)
-			return NULL;
-		steps->all = all;
-		steps->room = room;
-	}
+	all = room_for_one(steps->all, steps->count, &steps->room, sizeof(*all));
+	if (!all)
+		return NULL;
+	steps->all = all;
 	return &steps->all[steps->count++];
 }
 

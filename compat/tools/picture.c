@@ -2,6 +2,7 @@
 
 #include "picture.h"
 
+#include "grow.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -72,7 +73,6 @@ bool picture_add(struct picture *p, const struct maps_entry *entry,
 {
 	struct picture_area *last = p->count ? &p->areas[p->count - 1] : NULL;
 	struct picture_area area, *areas;
-	size_t room;
 
 	if (!fragments_is_counted(entry))
 		return true;
@@ -92,14 +92,10 @@ bool picture_add(struct picture *p, const struct maps_entry *entry,
 		}
 		return true;
 	}
-	if (p->count == p->room) {
-		room = p->room ? p->room * 2 : 64;
-		areas = realloc(p->areas, room * sizeof(*areas));
-		if (!areas)
-			return false;
-		p->areas = areas;
-		p->room = room;
-	}
+	areas = room_for_one(p->areas, p->count, &p->room, sizeof(*areas));
+	if (!areas)
+		return false;
+	p->areas = areas;
 	p->areas[p->count++] = area;
 	return true;
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "top.h"
 
+#include "grow.h"
 #include "text.h"
 
 #include <dirent.h>
@@ -71,16 +72,11 @@ static void mark(char *const *choices, size_t count, const struct top_one *one,
 static struct top_one *add(struct top *top)
 {
 	struct top_one *all;
-	size_t room;
 
-	if (top->count == top->room) {
-		room = top->room ? top->room * 2 : 64;
-		all = realloc(top->all, room * sizeof(*all));
-		if (!all)
-			return NULL;
-		top->all = all;
-		top->room = room;
-	}
+	all = room_for_one(top->all, top->count, &top->room, sizeof(*all));
+	if (!all)
+		return NULL;
+	top->all = all;
 	return &top->all[top->count];
 }
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "why.h"
 
+#include "grow.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -99,16 +100,11 @@ static size_t find_flags(struct why *why, const char *flags, size_t length)
 static struct why_run *add_run(struct why *why)
 {
 	struct why_run *runs;
-	size_t room;
 
-	if (why->count == why->room) {
-		room = why->room ? why->room * 2 : 64;
-		runs = realloc(why->runs, room * sizeof(*runs));
-		if (!runs)
-			return NULL;
-		why->runs = runs;
-		why->room = room;
-	}
+	runs = room_for_one(why->runs, why->count, &why->room, sizeof(*runs));
+	if (!runs)
+		return NULL;
+	why->runs = runs;
 	return &why->runs[why->count++];
 }
 
