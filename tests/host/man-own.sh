@@ -201,9 +201,9 @@ for place in "$header" man3/mremap_compat.3 man1/relocate-doctor.1; do
 	says "$place" 'sysctl vm\.unprivileged_userfaultfd does not'
 done
 for fact in 'loses the registration, also if the call fails' 'do not grow any more' \
-	'does not keep memory tags \(PROT_MTE\)' 'takes the result from the caller' \
-	'for up to three more of the size' \
-	'only onto free addresses or a range of a single private anonymous mapping' \
+	'does not keep memory tags \(PROT_MTE\)' 'the caller loses the result' \
+	'up to three times the size as additional address space' \
+	'free addresses, or a range of a single private anonymous mapping' \
 	'becomes private, anonymous and writable' \
 	'there may be no more mappings: then it has not been freed'; do
 	says "$header" "$fact"
