@@ -7,10 +7,8 @@
 
 #define _GNU_SOURCE
 #include "compat.h"
+#include "compat_filter.h"
 
-#include <endian.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
@@ -51,6 +49,12 @@ static bool supported(int i)
 	return (i == KERNEL ? mremap_compat_probe_coalesce() :
 		mremap_compat_probe(MREMAP_COMPAT_UFFD_MOVE)) ==
 	       MREMAP_COMPAT_SUPPORTED;
+}
+
+/* Answer a system call with this value of an argument by ACTION. */
+static void filter(long number, int argument, uint32_t value, uint32_t action)
+{
+	filter_argument(number, argument, BPF_JEQ, value, action);
 }
 
 /* ---- memory in pieces ------------------------------------------------------- */
@@ -671,7 +675,6 @@ END_TEST
 
 /* ---- at the same time ------------------------------------------------------- */
 
-static void filter(long number, int argument, uint32_t value, uint32_t action);
 static volatile sig_atomic_t handled;
 static char *for_handler;
 static int method_for_handler;
@@ -936,34 +939,6 @@ END_TEST
 #endif
 
 /* ---- played kernels --------------------------------------------------------- */
-
-static void install(struct sock_filter *code, unsigned short length)
-{
-	struct sock_fprog program = { length, code };
-
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program),
-			 0);
-}
-
-/* Answer a system call with this value of an argument by ACTION. */
-static void filter(long number, int argument, uint32_t value, uint32_t action)
-{
-	const uint32_t low = __BYTE_ORDER == __LITTLE_ENDIAN ? 0 : 4;
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)
-			 offsetof(struct seccomp_data, args) + low +
-			 8 * (uint32_t)argument),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, action),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-
-	install(code, sizeof(code) / sizeof(code[0]));
-}
 
 static const struct {
 	int err;

@@ -8,10 +8,8 @@
 
 #define _GNU_SOURCE
 #include "compat.h"
+#include "compat_filter.h"
 
-#include <endian.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -21,31 +19,10 @@
 #define OLD_FLAGS (MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)
 #define ALL_FLAGS (OLD_FLAGS | ANON | MUST)
 
-static void install(struct sock_filter *code, unsigned short length)
-{
-	struct sock_fprog program = { length, code };
-
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program),
-			 0);
-}
-
 /* Answer mremap with any of these flags by ACTION, pass on all other calls. */
 static void filter(uint32_t flags, uint32_t action)
 {
-	const uint32_t low = __BYTE_ORDER == __LITTLE_ENDIAN ? 0 : 4;
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mremap, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, args[3]) + low),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flags, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, action),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-
-	install(code, sizeof(code) / sizeof(code[0]));
+	filter_argument(SYS_mremap, 3, BPF_JSET, flags, action);
 }
 
 /* What is promised where the flags do not work. */
@@ -130,20 +107,6 @@ START_TEST(mremap_forbidden)
 END_TEST
 
 /* ---- the other methods ------------------------------------------------------- */
-
-/* Answer one system call by ACTION. */
-static void filter_call(long number, uint32_t action)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, action),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-
-	install(code, sizeof(code) / sizeof(code[0]));
-}
 
 /* Not root, who may use /dev/userfaultfd. */
 static void become_nobody(void)
@@ -442,19 +405,6 @@ START_TEST(thread_killed_in_the_midst)
 		{ SYS_ioctl, 0x8010aa01 },	/* UFFDIO_UNREGISTER */
 		{ SYS_preadv, 0 },
 	};
-	const uint32_t low = __BYTE_ORDER == __LITTLE_ENDIAN ? 0 : 4;
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[_i / 2].number,
-			 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, args[1]) + low),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[_i / 2].request, 0,
-			 calls[_i / 2].request ? 1 : 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
 	const bool by_ioctl = calls[_i / 2].number == SYS_ioctl;
 	struct mremap_compat_report report;
 	char *p = filled(6, 'a'), *to = map(4, PROT_NONE);
@@ -469,7 +419,11 @@ START_TEST(thread_killed_in_the_midst)
 	if (!has_both())
 		return;
 	before = mapped_pages();
-	install(code, sizeof(code) / sizeof(code[0]));
+	if (by_ioctl)
+		filter_argument(SYS_ioctl, 1, BPF_JEQ, calls[_i / 2].request,
+				SECCOMP_RET_KILL_THREAD);
+	else
+		filter_call(calls[_i / 2].number, SECCOMP_RET_KILL_THREAD);
 	if (_i % 2) {
 		handle = mremap_compat_open();
 		ck_assert_ptr_nonnull(handle);
@@ -529,16 +483,6 @@ static const struct {
 #define HIT ((int)(sizeof(hit) / sizeof(hit[0])))
 #define HIT_WAYS 6	/* killed or refused; UFFD_MOVE, the same by a handle, COPY */
 
-/* For all threads that there are */
-static void install_for_all(struct sock_filter *code, unsigned short length)
-{
-	struct sock_fprog program = { length, code };
-
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-				 SECCOMP_FILTER_FLAG_TSYNC, &program), 0);
-}
-
 START_TEST(hit_on_the_way)
 {
 	const int h = _i / HIT_WAYS, way = _i % HIT_WAYS / 2;
@@ -590,7 +534,8 @@ START_TEST(hit_on_the_way)
 	for (size_t i = 0; i < n; i++)
 		if (i % step < run && i != shared)
 			p[i * page + 1] = 'b';
-	install_for_all(code, sizeof(code) / sizeof(code[0]));
+	/* For all threads that there are */
+	install(code, sizeof(code) / sizeof(code[0]), SECCOMP_FILTER_FLAG_TSYNC);
 	result = mremap_compat_ext_with(handle, p, n * page, (n + 2) * page,
 					MAY | ANON, NULL,
 					method | MREMAP_COMPAT_PLAIN, NULL);
