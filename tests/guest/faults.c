@@ -420,6 +420,161 @@ static void read_maps(char *text, size_t size)
 /* The first of two VMAs ends here. */
 #define SEVERAL_PART 300
 
+/* One call, with the n-th failure injected unless n is 0, and what became of it */
+struct attempt {
+	const struct call *c;
+	int n;
+	char *base;		/* where the pages are now; NULL if it failed */
+	int err;
+	bool injected;
+	long relocated;
+};
+
+static bool may_be_refused(const struct call *c)
+{
+	return c->is & FORKED && c->flags & MUST;
+}
+
+/* The first page behind those that are at the new place. */
+static size_t end_of(const struct call *c)
+{
+	return c->is & CUTS ? END - 16 : END;
+}
+
+static int open_file(const struct call *c)
+{
+	const int file = c->is & OF_FILE ? memfd_create("file", 0) : -1;
+
+	if (file >= 0 && ftruncate(file, PAGES * PAGE))
+		ck_abort_msg("ftruncate: %s", strerror(errno));
+	return file;
+}
+
+static void start_watching(void)
+{
+	monitor_start(&monitor, uffd_open(UFFD_FEATURE_EVENT_REMAP |
+					  UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+					  UFFD_FEATURE_WP_ASYNC |
+					  UFFD_FEATURE_WP_UNPOPULATED |
+					  UFFD_FEATURE_POISON), 2);
+}
+
+static void stop_watching(const struct attempt *a)
+{
+	char *base = a->base;
+
+	monitor_check(&monitor, base ? 1 : 0);
+	check_kinds(base ? base : BASE, a->n, false);
+	uffd_unregister(monitor.fd, BASE, (base ? START : PAGES) * PAGE);
+	if (base) {
+		uffd_unregister(monitor.fd, BASE + END * PAGE, (PAGES - END) * PAGE);
+		uffd_unregister(monitor.fd, DEST + START * PAGE, (END - START) * PAGE);
+	}
+	monitor_end(&monitor);
+	assert_quietly(!monitor.faults);
+	close(monitor.fd);
+}
+
+/* Make the call while pages migrate; what is mapped then goes to after. */
+static void make_call(struct attempt *a, char *after)
+{
+	const long count = counters().relocate;
+
+	check_kinds(BASE, a->n, true);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (parts[i].kind == MIGRATING)
+			migrate_start(&migrator, BASE + parts[i].page * PAGE,
+				      parts[i].n * PAGE, PAGE);
+	migrate_wait(&migrator);
+	if (a->n)
+		set_fail_nth(a->n);
+	a->base = a->c->call(a->c->flags);
+	a->err = errno;
+	a->injected = a->n && failed_nth();
+	migrate_end(&migrator);
+	read_maps(after, MAPS_SIZE);
+	a->relocated = counters().relocate - count;
+}
+
+/* It failed: for a reason, and everything is where it was. */
+static void check_failure(const struct attempt *a, const char *before, const char *after)
+{
+	const struct call *c = a->c;
+
+	if (!a->injected && !may_be_refused(c))
+		ck_abort_msg("failed without reason: %s", strerror(a->err));
+	/* EFAULT if what failed is a step of relocating. */
+	if (a->err != ENOMEM && (a->err != EFAULT || !(c->flags & MUST)))
+		ck_abort_msg("failure %d: %s", a->n, strerror(a->err));
+	if (strcmp(before, after) && !(c->is & (SEVERAL | CUTS)))
+		ck_abort_msg("failure %d left\n%s\nand there was\n%s", a->n, after, before);
+	if (c->is & SEVERAL && mappings(DEST + START * PAGE, PAGE)) {
+		check_pages(DEST, START, SEVERAL_PART);
+		check_pages(BASE, 0, START);
+		check_pages(BASE, SEVERAL_PART, PAGES);
+	} else {
+		check_pages(BASE, 0, end_of(c));
+		check_pages(BASE, END, PAGES);
+	}
+}
+
+static void assert_source_empty(const struct attempt *a)
+{
+	if (count_pages(BASE + START * PAGE, (END - START) * PAGE, PRESENT | SWAPPED))
+		ck_abort_msg("failure %d: pages at both places", a->n);
+}
+
+/* It moved: the mappings are as in good or fallback, if given, and the pages are there. */
+static void check_success(const struct attempt *a, const char *good, const char *fallback,
+			  char *after)
+{
+	const struct call *c = a->c;
+	const size_t end = end_of(c);
+
+	/*
+	 * The source may be there if there was no memory to unmap it,
+	 * as after a plain move, but nothing may be in it.
+	 */
+	if (a->injected && !(c->is & KEEPS_SOURCE) &&
+	    mappings(BASE + START * PAGE, (END - START) * PAGE)) {
+		assert_source_empty(a);
+		munmap(BASE + START * PAGE, (END - START) * PAGE);
+		read_maps(after, MAPS_SIZE);
+	}
+	if (may_be_refused(c))
+		ck_abort_msg("failure %d: moved what is shared", a->n);
+	if (good && strcmp(after, good) && (!fallback || strcmp(after, fallback)))
+		ck_abort_msg("failure %d resulted in\n%s\nnot\n%s", a->n, after, good);
+	if (c->flags & MUST && a->relocated != (c->is & SEVERAL ? 2 : 1))
+		ck_abort_msg("failure %d: moved, but not relocated", a->n);
+	check_pages(a->base, START, end);
+	check_pages(BASE, 0, START);
+	check_pages(BASE, END, PAGES);
+	if (c->is & KEEPS_SOURCE)
+		assert_source_empty(a);
+	if (!a->n && !(c->is & FORKED)) {
+		/* Neither the marker nor the zero pages can be found. */
+		advise(a->base + 120 * PAGE, PAGE, MADV_GUARD_REMOVE);
+		advise(a->base + 112 * PAGE, 4 * PAGE, MADV_DONTNEED);
+		check_found(a->base + START * PAGE, (end - START) * PAGE);
+	} else if (a->base != DEST) {
+		check_migrates(a->base + START * PAGE, (end - START) * PAGE);
+	}
+}
+
+/* What make_range() and the call made goes. */
+static void take_down(const struct attempt *a, int file)
+{
+	if (a->base && a->c->call == grows)
+		munmap(a->base + START * PAGE, (END - START + 16) * PAGE);
+	munmap(arena, ARENA);
+	unpoison(poisoned_pfn);
+	if (a->c->is & FORKED)
+		child_end(&child);
+	if (file >= 0)
+		close(file);
+}
+
 /*
  * Make the range, call, check and remove everything. Returns whether a failure
  * was injected; that is the n-th, none if n is 0.
@@ -427,138 +582,42 @@ static void read_maps(char *text, size_t size)
 static bool call_once(const struct call *c, int n, const char *good,
 		      const char *fallback, char *after)
 {
-	const size_t end = c->is & CUTS ? END - 16 : END;
-	const bool refused = c->is & FORKED && c->flags & MUST;
+	struct attempt a = { .c = c, .n = n };
+	const int file = open_file(c);
 	static char before[MAPS_SIZE];
-	long committed, count, relocated;
-	bool injected = false;
-	int err, file;
-	char *base;
+	long committed;
 
-	file = c->is & OF_FILE ? memfd_create("file", 0) : -1;
-	if (file >= 0 && ftruncate(file, PAGES * PAGE))
-		ck_abort_msg("ftruncate: %s", strerror(errno));
 	if (c->is & WATCHED)
-		monitor_start(&monitor, uffd_open(UFFD_FEATURE_EVENT_REMAP |
-						  UFFD_FEATURE_PAGEFAULT_FLAG_WP |
-						  UFFD_FEATURE_WP_ASYNC |
-						  UFFD_FEATURE_WP_UNPOPULATED |
-						  UFFD_FEATURE_POISON), 2);
+		start_watching();
 	committed = file_number("/proc/meminfo", "Committed_AS");
 	make_range(c->is, file);
 	make_neighbours();
 	if (c->is & SEVERAL && mprotect(BASE, SEVERAL_PART * PAGE, PROT_READ))
 		ck_abort_msg("mprotect: %s", strerror(errno));
 	read_maps(before, MAPS_SIZE);
-	count = counters().relocate;
-	check_kinds(BASE, n, true);
 
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		if (parts[i].kind == MIGRATING)
-			migrate_start(&migrator, BASE + parts[i].page * PAGE,
-				      parts[i].n * PAGE, PAGE);
-	migrate_wait(&migrator);
-	if (n)
-		set_fail_nth(n);
-	base = c->call(c->flags);
-	err = errno;
-	if (n)
-		injected = failed_nth();
-	migrate_end(&migrator);
-	read_maps(after, MAPS_SIZE);
-	relocated = counters().relocate - count;
+	make_call(&a, after);
 
-	if (c->is & WATCHED) {
-		monitor_check(&monitor, base ? 1 : 0);
-		check_kinds(base ? base : BASE, n, false);
-		uffd_unregister(monitor.fd, BASE, (base ? START : PAGES) * PAGE);
-		if (base) {
-			uffd_unregister(monitor.fd, BASE + END * PAGE,
-					(PAGES - END) * PAGE);
-			uffd_unregister(monitor.fd, DEST + START * PAGE,
-					(END - START) * PAGE);
-		}
-		monitor_end(&monitor);
-		assert_quietly(!monitor.faults);
-		close(monitor.fd);
-	} else if (base || !(c->is & (SEVERAL | CUTS))) {
-		check_kinds(base ? base : BASE, n, false);
-	}
-	if (!base) {
-		if (!injected && !refused)
-			ck_abort_msg("failed without reason: %s", strerror(err));
-		/* EFAULT if what failed is a step of relocating. */
-		if (err != ENOMEM && (err != EFAULT || !(c->flags & MUST)))
-			ck_abort_msg("failure %d: %s", n, strerror(err));
-		if (strcmp(before, after) && !(c->is & (SEVERAL | CUTS)))
-			ck_abort_msg("failure %d left\n%s\nand there was\n%s", n,
-				     after, before);
-		if (c->is & SEVERAL && mappings(DEST + START * PAGE, PAGE)) {
-			check_pages(DEST, START, SEVERAL_PART);
-			check_pages(BASE, 0, START);
-			check_pages(BASE, SEVERAL_PART, PAGES);
-		} else {
-			check_pages(BASE, 0, end);
-			check_pages(BASE, END, PAGES);
-		}
-	} else {
-		/*
-		 * The source may be there if there was no memory to unmap it,
-		 * as after a plain move, but nothing may be in it.
-		 */
-		if (injected && !(c->is & KEEPS_SOURCE) &&
-		    mappings(BASE + START * PAGE, (END - START) * PAGE)) {
-			if (count_pages(BASE + START * PAGE, (END - START) * PAGE,
-					PRESENT | SWAPPED))
-				ck_abort_msg("failure %d: pages at both places", n);
-			munmap(BASE + START * PAGE, (END - START) * PAGE);
-			read_maps(after, MAPS_SIZE);
-		}
-		if (refused)
-			ck_abort_msg("failure %d: moved what is shared", n);
-		if (good && strcmp(after, good) &&
-		    (!fallback || strcmp(after, fallback)))
-			ck_abort_msg("failure %d resulted in\n%s\nnot\n%s", n,
-				     after, good);
-		if (c->flags & MUST && relocated != (c->is & SEVERAL ? 2 : 1))
-			ck_abort_msg("failure %d: moved, but not relocated", n);
-		check_pages(base, START, end);
-		check_pages(BASE, 0, START);
-		check_pages(BASE, END, PAGES);
-		if (c->is & KEEPS_SOURCE &&
-		    count_pages(BASE + START * PAGE, (END - START) * PAGE,
-				PRESENT | SWAPPED))
-			ck_abort_msg("failure %d: pages at both places", n);
-		if (!n && !(c->is & FORKED)) {
-			/* Neither the marker nor the zero pages can be found. */
-			advise(base + 120 * PAGE, PAGE, MADV_GUARD_REMOVE);
-			advise(base + 112 * PAGE, 4 * PAGE, MADV_DONTNEED);
-			check_found(base + START * PAGE, (end - START) * PAGE);
-		} else if (base != DEST) {
-			check_migrates(base + START * PAGE, (end - START) * PAGE);
-		}
-	}
-	if (c->is & FORKED && relocated)
+	if (c->is & WATCHED)
+		stop_watching(&a);
+	else if (a.base || !(c->is & (SEVERAL | CUTS)))
+		check_kinds(a.base ? a.base : BASE, n, false);
+	if (a.base)
+		check_success(&a, good, fallback, after);
+	else
+		check_failure(&a, before, after);
+	if (c->is & FORKED && a.relocated)
 		ck_abort_msg("failure %d: relocated what is shared", n);
 	check_migrates(BASE, PAGES * PAGE);
 	check_migrates(DEST, PAGES * PAGE);
 	check_neighbours();
 
-	if (base && c->call == grows)
-		munmap(base + START * PAGE, (END - START + 16) * PAGE);
-	munmap(arena, ARENA);
-	unpoison(poisoned_pfn);
-	if (c->is & FORKED)
-		child_end(&child);
-	if (file >= 0)
-		close(file);
+	take_down(&a, file);
 	/* The first time there are stacks for other threads, too. */
-	if (good &&
-	    file_number("/proc/meminfo", "Committed_AS") != committed)
+	if (good && file_number("/proc/meminfo", "Committed_AS") != committed)
 		ck_abort_msg("failure %d: %ld kB committed, not %ld", n,
-			     file_number("/proc/meminfo", "Committed_AS"),
-			     committed);
-	return injected;
+			     file_number("/proc/meminfo", "Committed_AS"), committed);
+	return a.injected;
 }
 
 START_TEST(every_failure)
