@@ -5,7 +5,8 @@
 # mm/ compile with W=1 in several configurations, and sparse is content with the
 # last state.  What counts is a message that the pristine source does not give.
 # With arguments only the configurations named (base, i386, ..., plain, sparse).
-# What moves memory without the flags has the object code that it has with the fixes alone.
+# What moves memory without the flags has the object code that it has with the fixes alone;
+# with the patches that coalesce, but for the offsets of members, as struct mm_struct grows.
 # The series is $RELOCATE_KERNEL_PATCHES (default: kernel/7.3/patches).  Works in a
 # clone of its own; build/kernel-tree stays as it is.
 set -euo pipefail
@@ -192,20 +193,9 @@ code_of() { # OBJECT FUNCTION
 		sed -E 's/\<[0-9a-f]+ (<[^>]*>)/\1/; s/([[:space:]]\.[^[:space:]]*)[+-]0x[0-9a-f]+$/\1/
 			s/[[:space:]]+/ /g'
 }
-plain() {
-	local obj=obj-x86_64 arch=x86_64 log=obj-log f file
-	mkdir -p "$obj" obj-fixed
-	git checkout -q --detach "$fixed"
-	if ! configure "$base" >"$log" 2>&1 || ! kmake mm/mremap.o mm/vma.o >>"$log" 2>&1; then
-		not_ok 'plain: the fixes alone' "$(tail -n 30 "$log")"
-		return
-	fi
-	cp "$obj"/mm/{mremap,vma}.o obj-fixed/
-	git checkout -q --detach "$last"
-	if ! kmake mm/mremap.o mm/vma.o >"$log" 2>&1; then
-		not_ok 'plain: the series' "$(tail -n 30 "$log")"
-		return
-	fi
+# same_code WHAT SED: of the last build, with both edited by SED
+same_code() {
+	local f file
 	# Those of them that are inlined are a part of the others.
 	for f in mremap:move_ptes mremap:move_pgt_entry mremap:move_page_tables vma:copy_vma; do
 		file=mm/${f%:*}.o f=${f#*:}
@@ -213,9 +203,32 @@ plain() {
 			diag "plain: $f is inlined"
 			continue
 		fi
-		tap_run "plain: $f() has the code that it has without the series" \
-			diff <(code_of "obj-fixed/${file#mm/}" "$f") <(code_of "$obj/$file" "$f")
+		tap_run "plain: $f() has the code that it has without the series, $1" \
+			diff <(code_of "obj-fixed/${file#mm/}" "$f" | sed -E "$2") \
+			<(code_of "$obj/$file" "$f" | sed -E "$2")
 	done
+}
+plain() {
+	local obj=obj-x86_64 arch=x86_64 log=obj-log
+	mkdir -p "$obj" obj-fixed
+	git checkout -q --detach "$fixed"
+	if ! configure "$base" >"$log" 2>&1 || ! kmake mm/mremap.o mm/vma.o >>"$log" 2>&1; then
+		not_ok 'plain: the fixes alone' "$(tail -n 30 "$log")"
+		return
+	fi
+	cp "$obj"/mm/{mremap,vma}.o obj-fixed/
+	git checkout -q --detach "$coalesce^"
+	if ! kmake mm/mremap.o mm/vma.o >"$log" 2>&1; then
+		not_ok 'plain: the flags' "$(tail -n 30 "$log")"
+		return
+	fi
+	same_code 'with the flags' ''
+	git checkout -q --detach "$last"
+	if ! kmake mm/mremap.o mm/vma.o >"$log" 2>&1; then
+		not_ok 'plain: the series' "$(tail -n 30 "$log")"
+		return
+	fi
+	same_code 'but for offsets, with the whole series' 's/-?0x[0-9a-f]+\(%/(%/g'
 }
 ! wanted plain || plain
 
