@@ -49,7 +49,7 @@ apply_fuzzily() { # TREE PATCH
 for release in "${releases[@]}"; do
 	series=("$top/glibc-patches/$release"/*.patch)
 	if ! pristine=$("$top/scripts/patch-tree" pristine "glibc-$release" 2>"$tmp/log") ||
-		! debian=$("$top/scripts/fetch-source" "glibc-$release-debian" 2>>"$tmp/log"); then
+		! debian=$("$top/scripts/fetch-source" "glibc-$release-packaging" 2>>"$tmp/log"); then
 		not_ok "$release: source" "$(tail -n 3 "$tmp/log")"
 		continue
 	fi
@@ -68,7 +68,7 @@ for release in "${releases[@]}"; do
 	git -C "$tree" reset -q --hard pristine
 	mkdir "$tmp/debian-$release"
 	tar -x -C "$tmp/debian-$release" -f "$debian"
-	tap_run "$release: Debian's patches can be taken back" take_back "$tree" "$tmp/debian-$release"
+	tap_run "$release: Debian's patches can be taken back" take_back "$tree" "$tmp/debian-$release/patches"
 	git -C "$tree" add -A
 	git -C "$tree" -c user.name=t -c user.email=t@localhost commit -q -m upstream
 	tap_like "$(git -C "$tree" diff --shortstat pristine)" '[0-9]+ files changed' \
