@@ -28,6 +28,8 @@ idle_of() {
 	case $1 in
 	# Whole source trees are written.
 	host-glibc-releases | host-kernel-patches | host-patch-tree) echo 40 150 ;;
+	host-glibc-deb) echo 20 90 ;;
+	host-glibc-build) echo 20 90 ;;
 	host-bench) echo 30 60 ;;
 	host-glibc-growth) echo 60 150 ;;
 	host-run-kernel) echo 30 150 ;;
@@ -54,6 +56,7 @@ idle_of() {
 	long-storm* | long-interference-*) echo 60 700 ;;
 	long-compat-*-debug) echo 60 600 ;;
 	long-glibc-tests) echo 600 9000 ;;
+	long-glibc-deb) echo 1800 3600 ;;
 	long-glibc-programs) echo 1200 2400 ;;
 	long-kernel-series) echo 300 5400 ;;
 	long-kernel-* | long-defects | long-mutants) echo 300 2400 ;;
