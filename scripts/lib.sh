@@ -9,13 +9,14 @@
 #   RELOCATE_CACHE         cache folder (default: $XDG_CACHE_HOME/relocate-anon)
 #   RELOCATE_SOURCES_LIST  another sources.list (for tests)
 #   RELOCATE_GLIBC_VERSION the glibc that "glibc" stands for (configure sets it)
+#   RELOCATE_KERNEL_VERSION  the same for "kernel"
 
 self=${0##*/}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(realpath -m "${RELOCATE_BUILD:-build}")
 cache=${RELOCATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/relocate-anon}
 sources_list=${RELOCATE_SOURCES_LIST:-$top/sources.list}
-kernel_release=7.3
+kernel_release=${RELOCATE_KERNEL_VERSION:-7.3}
 glibc_version=${RELOCATE_GLIBC_VERSION:-2.44}
 
 # Git settings of the user must not change the results.
@@ -33,6 +34,9 @@ say()  { printf '%s: %s\n' "$self" "$*" >&2; }
 die_status=1
 # shellcheck source-path=SCRIPTDIR source=die.sh
 . "$top/scripts/die.sh"
+
+# The name of a kernel's source in sources.list
+kernel_source() { case $1 in 7.3) echo linux ;; *) echo "linux-$1" ;; esac; }
 
 need() {
 	command -v "$1" >/dev/null ||
