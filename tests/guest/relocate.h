@@ -26,6 +26,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,6 +104,34 @@ HELPER void move_to(char *old, size_t len, char *new, int flags)
 		ck_assert_ptr_eq(sys_mremap(__VA_ARGS__), MAP_FAILED);	\
 		ck_assert_int_eq(errno, err);				\
 	} while (0)
+
+/* ---- what older kernels lack ---------------------------------------------- */
+
+/* Can one call move several mappings? A plain move tells. */
+HELPER bool kernel_moves_several(void)
+{
+	char *p = mmap(arena, 4 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
+	bool moves;
+
+	assert_quietly(p == arena);
+	assert_quietly(!mprotect(p, PAGE, PROT_READ));
+	moves = sys_mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   p + 2 * PAGE) == p + 2 * PAGE;
+	assert_quietly(!munmap(p, 4 * PAGE));
+	return moves;
+}
+
+/*
+ * Does a mapping of a file have a page offset for its anonymous pages?  Nothing but
+ * relocation could tell, which is what the tests are for.
+ */
+HELPER bool kernel_relocates_files(void)
+{
+	struct utsname name;
+
+	assert_quietly(!uname(&name));
+	return atoi(name.release) >= 7;
+}
 
 /* ---- mapping and contents ------------------------------------------------ */
 
