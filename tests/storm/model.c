@@ -24,6 +24,7 @@ struct inst {
 	int refs;
 	bool soft;	/* seen, not written: perhaps the zero page */
 	bool fuzzy;	/* some process may have lost it, by MADV_FREE */
+	bool freed;	/* by MADV_FREE, while others had it: see README.md */
 	int home;	/* page of the arena of its index; -1: unknown */
 };
 
@@ -753,6 +754,7 @@ static void apply_advise(struct model *m, struct mpage *pages, const struct step
 				return;
 			if (p->inst) {
 				p->inst->fuzzy = true;
+				p->inst->freed |= p->inst->refs > 1;
 				p->flags |= LAZY;
 			}
 			break;
@@ -809,7 +811,7 @@ static void apply_write(struct model *m, struct mpage *pages, const struct step 
 		p->flags |= OWN;
 		p->tag = tag;
 		if (p->inst && p->inst->refs == 1) {
-			p->inst->soft = p->inst->fuzzy = false;
+			p->inst->soft = p->inst->fuzzy = p->inst->freed = false;
 			continue;
 		}
 		inst_put(p);
@@ -1000,7 +1002,8 @@ bool model_compare(struct model *m, int proc, const struct seen *seen, int lo, i
 		}
 		if (how & SEEN_READ && can_access(m, p, 0)) {
 			const uint64_t want = page_tag(m, p);
-			const bool lazy = p->flags & LAZY;
+			const bool lazy = p->flags & LAZY ||
+					  (!strict && p->inst && p->inst->freed);
 
 			if (seen->tag[i] != want &&
 			    !(lazy && (!seen->tag[i] || seen->tag[i] == TORN))) {
