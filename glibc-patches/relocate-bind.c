@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <gnu/libc-version.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -29,8 +30,10 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LIBC "libc.so.6"
@@ -286,6 +289,20 @@ static char *built_for(const char *lib)
 	return folder;
 }
 
+/* Return whether @value is one of the entries of @list, between colons. */
+static bool has_entry(const char *list, const char *value)
+{
+	size_t size = strlen(value), n;
+
+	for (;; list += n + 1) {
+		n = strcspn(list, ":");
+		if (n == size && !memcmp(list, value, n))
+			return true;
+		if (!list[n])
+			return false;
+	}
+}
+
 /*
  * The modules for iconv crash another glibc than their own.  Ours replace those of the
  * system, and are where our glibc looks for them: in the folder that it was built for
@@ -316,12 +333,12 @@ static void add_gconv(const char *lib, const glob_t *folders)
 		add_binding(ours, built);
 	} else {
 		const char *value = place ? place : ours;
-		const char *end = old ? strstr(old, value) : NULL;
 		char *both = NULL;
 
-		if (old && *old && !(end && !end[strlen(value)]))
-			if (asprintf(&both, "%s:%s", old, value) < 0)
-				fail("out of memory");
+		if (old && has_entry(old, value))
+			goto out;
+		if (old && *old && asprintf(&both, "%s:%s", old, value) < 0)
+			fail("out of memory");
 		if (setenv("GCONV_PATH", both ? both : value, 1))
 			fail("out of memory");
 		free(both);
@@ -343,18 +360,56 @@ static void write_file(const char *path, const char *text)
 	close(fd);
 }
 
+/* Return the capability bounding set. */
+static uint64_t bounding_set(void)
+{
+	uint64_t set = 0;
+
+	for (unsigned long cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
+			set |= UINT64_C(1) << cap;
+	return set;
+}
+
+/* A new user namespace comes with all capabilities: bound them as they were before. */
+static void restore_bounding_set(uint64_t before)
+{
+	uint64_t more = bounding_set() & ~before;
+
+	for (unsigned long cap = 0; cap < 64; cap++)
+		if (more >> cap & 1 && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+			fail("capabilities: %m");
+}
+
 /*
+ * A program of root gets capabilities anyway.  For others, no_new_privs lets file
+ * capabilities give those only that the process has already: it must have none.
+ */
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	if (geteuid() && getuid() && syscall(SYS_capset, &header, none))
+		fail("capabilities: %m");
+}
+
+/*
+ * Return whether this is a user namespace of our own, too.
  * Whoever may mount needs no user namespace, and keeps all users and groups: package
  * managers work.  In a user namespace there are only the caller's own.
  */
-static void enter_namespace(void)
+static bool enter_namespace(void)
 {
 	unsigned int uid = geteuid(), gid = getegid();
+	uint64_t bounds = bounding_set();
+	bool user = unshare(CLONE_NEWNS);
 	char map[64];
 
-	if (unshare(CLONE_NEWNS)) {
+	if (user) {
 		if (errno != EPERM)
-			fail("mount namespace: %m");
+			fail("mount namespace: %s", errno == ENOSPC ?
+			     "user.max_mnt_namespaces allows none" : strerror(errno));
 		if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
 			fail("user namespace: %s", errno == ENOSPC ?
 			     "user.max_user_namespaces allows none" : strerror(errno));
@@ -363,10 +418,12 @@ static void enter_namespace(void)
 		write_file("/proc/self/gid_map", map);
 		snprintf(map, sizeof(map), "%u %u 1", uid, uid);
 		write_file("/proc/self/uid_map", map);
+		restore_bounding_set(bounds);
 	}
 	/* What the system mounts later is seen here; what is mounted here, only here. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
 		fail("mount propagation: %m");
+	return user;
 }
 
 /* Read-only, so that nobody changes our glibc who means the system's. */
@@ -411,7 +468,7 @@ int main(int argc, char **argv)
 
 	/* It gives no privileges, and must not be what lends them. */
 	if (getauxval(AT_SECURE))
-		fail("must not be set-user-ID");
+		fail("must not be given privileges (set-user-ID, set-group-ID, capabilities)");
 	if (argc < 2)
 		return puts(gnu_get_libc_version()) < 0;
 	if (argc < 4)
@@ -425,8 +482,11 @@ int main(int argc, char **argv)
 	add_libraries(lib, &folders);
 	add_gconv(lib, &folders);
 	if (binding_count) {
-		enter_namespace();
+		bool user = enter_namespace();
+
 		bind_all();
+		if (user)
+			drop_capabilities();
 	}
 	warn_if_unaffected(argv[2], argv[1]);
 	execvp(argv[2], argv + 3);

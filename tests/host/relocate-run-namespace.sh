@@ -291,8 +291,31 @@ privileges() {
 		try "$who: set-user-ID has no effect" 0 12345 ./as-user "$run" ./setuid
 		try "$who: files of others are nobody's" 0 65534 ./as-user "$run" stat -c %u /
 		install -m 4755 "$tmp/$glibc/lib/relocate-bind" lender
-		try "$who: it lends no privileges" 125 "relocate-run: must not be set-user-ID" \
+		try "$who: it lends no privileges" 125 "relocate-run: must not be given privileges *" \
 			./as-user ./lender "${lib%/lib}" "$PWD/euid" euid
+	fi
+}
+
+# shellcheck disable=SC2016 # the inner shells expand it
+bounds() { # of what a user namespace gives
+	local value=$system/gconv
+	# A copy of the system's is configured for the folder that is there.
+	if [[ $glibc != copy && ! -e /usr/local/lib/relocate-anon/glibc/lib/gconv ]]; then
+		try "$who: GCONV_PATH has the folder already" 0 "$value:/x" "$as" env GCONV_PATH="$value:/x" "$run" sh -c 'echo "$GCONV_PATH"'
+		try "$who: the end of an entry is none" 0 "/x$value:$value" "$as" env GCONV_PATH="/x$value" "$run" sh -c 'echo "$GCONV_PATH"'
+	fi
+	if ((EUID)); then
+		skip "$who: capabilities in a user namespace" "only root can set them"
+	elif [[ $mode == root ]]; then
+		try "$who: the bounding set stays" 0 $'CapEff:\t0000000080000100' setpriv --inh-caps=-all \
+			--bounding-set=-all,+setfcap,+setpcap "$run" --namespace sh -c 'grep CapEff /proc/self/status'
+	else
+		cp "$(command -v sed)" capable
+		python3 -c 'import os, struct; os.setxattr("capable", "security.capability", struct.pack("<5I", 0x2000001, 1 << 13, 0, 0, 0))'
+		try "$who: file capabilities count" 0 $'CapEff:\t0000000000002000' \
+			./as-user "$run" --namespace ./capable -n /^CapEff/p /proc/self/status
+		try "$who: not with no_new_privs" 0 $'CapEff:\t0000000000000000' \
+			./as-user setpriv --no-new-privs "$run" --namespace ./capable -n /^CapEff/p /proc/self/status
 	fi
 }
 
@@ -378,8 +401,12 @@ for glibc in "${glibcs[@]}"; do
 		debugger
 		processes
 		privileges
+		bounds
 		mounts
 		forbidden
 	done
 done
+mkdir "$tmp/a:b"
+cp -r "$tmp/copy/." "$tmp/a:b/"
+try "a colon in the folder's name" 125 "*colon or semicolon*" "$tmp/a:b/bin/relocate-run" --loader true
 tap_end
