@@ -43,11 +43,14 @@ for dir in "$top"/glibc-patches/[0-9]*; do
 	tap_is "$(cat "$tree/.pc/applied-patches")" "$series" "$release: all of them are applied"
 	version=$(dpkg-parsechangelog -l "$tree/debian/changelog" -S Version)
 	debian=$(dpkg-parsechangelog -l "$tree/debian/changelog" -S Version --offset 1 --count 1)
-	tap_is "$version" "$debian+relocate$("$top/scripts/version")" "$release: the version is bumped"
+	tap_is "$version" "$debian+0relocate$("$top/scripts/version")" "$release: the version is bumped"
 	# Debian's next update must replace it: 2.36-9+deb12u15 after 2.36-9+deb12u14
 	next=${debian%"${debian##*[!0-9]}"}$((${debian##*[!0-9]} + 1))
 	tap_true "$release: $debian < $version < $next" \
 		eval "dpkg --compare-versions '$debian' lt '$version' && dpkg --compare-versions '$version' lt '$next'"
+	for next in "$debian+b1" "$debian+deb14u1"; do
+		tap_true "$release: $version < $next" dpkg --compare-versions "$version" lt "$next"
+	done
 	tap_is "$(dpkg-parsechangelog -l "$tree/debian/changelog" -S Maintainer)" \
 		'relocate-anon <someone@example.org>' "$release: the entry is signed"
 	second_way "$release" "$tmp/second"

@@ -33,8 +33,8 @@ tap_show 'make glibc-deb' "$top/scripts/build-glibc-deb"
 [[ -d $debs ]] || tap_end
 arch=$(dpkg --print-architecture)
 version=$(dpkg-deb -f "$debs"/libc6_*.deb Version)
-debian=${version%+relocate*}
-tap_like "$version" "^2\.[0-9]+-.*\+relocate[0-9.]+$" "the version is $version"
+debian=${version%+0relocate*}
+tap_like "$version" "^2\.[0-9]+-.*\+0relocate[0-9.]+$" "the version is $version"
 names=(libc-bin libc-dev-bin libc6 libc6-dbg libc6-dev)
 tap_is "$(cd "$debs" && printf '%s\n' *.deb | sort)" \
 	"$(printf "%s_${version}_$arch.deb\n" "${names[@]}" | sort)" 'the packages are there'
