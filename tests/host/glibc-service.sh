@@ -28,6 +28,8 @@ else
 	skip 'and would not, were it wrong' 'no systemd-analyze'
 fi
 
+tap_is "$(grep -E 'nsenter|chroot' "$conf" || :)" '' 'it tells nobody to execute what the service may have replaced'
+
 targets=$(sed -n 's/^BindReadOnlyPaths=.*:\(.*\)/\1/p' "$conf" | sort)
 if files=$(dpkg -L libc6 2>/dev/null); then
 	multiarch=$(sed -n 's,.*/lib/\([^/]*\)/libc\.so\.6$,\1,p' <<<"$files" | head -n 1)
