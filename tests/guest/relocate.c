@@ -679,10 +679,7 @@ START_TEST(private_file_probed)
 	advise(data + 4 * PAGE, PAGE, MADV_DONTNEED);
 
 	before = counters();
-	if (_i < 2)
-		move_to(text + len / 2, len / 2, to, both_flags[1]);
-	else
-		move_to(data, len / 2, to, MUST);
+	move_to(_i < 2 ? text + len / 2 : data, len / 2, to, MUST);
 	ck_assert_int_eq(counters().relocate, before.relocate + 1);
 	ck_assert_uint_eq(count_pages(page, PAGE, PRESENT), 1);
 	check_migrates(page, PAGE);
@@ -951,8 +948,6 @@ END_TEST
 /* ---- what the kernel tells ------------------------------------------------ */
 
 /* How many folios, and that nothing is counted where nothing is needed. */
-static bool moves_several;
-
 START_TEST(counted)
 {
 	char *p = map_filled(arena + 64 * PAGE, 8 * PAGE, 1);
@@ -966,7 +961,7 @@ START_TEST(counted)
 
 	/* Two VMAs are two moves. */
 	before = after;
-	if (moves_several) {
+	if (!kernel_before_7()) {
 		map_filled(arena + 12 * PAGE, 4 * PAGE, 2);
 		move_to(arena, 16 * PAGE, p, both_flags[_i]);
 		after = counters();
@@ -1237,9 +1232,9 @@ START_TEST(accounting)
 	struct account before, after;
 	struct child child = { 0 };
 
-	if ((accounts[_i].calls == as_two && !moves_several) ||
-	    (accounts[_i].kind == OF_FILE && accounts[_i].calls != falls_back &&
-	     !kernel_relocates_files()))
+	if (kernel_before_7() && (accounts[_i].calls == as_two ||
+				  (accounts[_i].kind == OF_FILE &&
+				   accounts[_i].calls != falls_back)))
 		return;
 	if (accounts[_i].kind == SHARED)
 		ck_assert_ptr_eq(mmap(p, LEN, RW, MAP_SHARED | MAP_ANONYMOUS |
@@ -1376,7 +1371,7 @@ END_TEST
 static void add_files(TCase *tc)
 {
 	tcase_add_loop_test(tc, private_file_unwritten, 0, 3);
-	if (!kernel_relocates_files())
+	if (kernel_before_7())
 		return;
 	tcase_add_loop_test(tc, private_file, 0, 4);
 	tcase_add_loop_test(tc, private_file_of_9p, 0, 3);
@@ -1405,8 +1400,7 @@ int main(void)
 	tcase_add_test(tc, plain_does_not_merge);
 	tcase_add_test(tc, merge_later);
 	tcase_add_test(tc, partial_move_merges_back);
-	moves_several = kernel_moves_several();
-	if (moves_several) {
+	if (!kernel_before_7()) {
 		tcase_add_loop_test(tc, several_vmas, 0, 3);
 		tcase_add_loop_test(tc, several_vmas_with_gap, 0, 3);
 	}
@@ -1428,7 +1422,7 @@ int main(void)
 	tcase_add_loop_test(tc, shrink_moves, 0, 3);
 	tcase_add_loop_test(tc, not_needed, 0, 3);
 	tcase_add_loop_test(tc, back_among_others, 0, 3);
-	if (moves_several)
+	if (!kernel_before_7())
 		tcase_add_test(tc, back_home_shared);
 	tcase_add_test(tc, plain_out_and_back);
 	tcase_add_loop_test(tc, relocate_out_and_back, 0, 2);
@@ -1438,7 +1432,7 @@ int main(void)
 	tcase_add_test(tc, fallback_shared_file);
 	tcase_add_test(tc, fallback_hugetlb);
 	tcase_add_test(tc, fallback_special);
-	if (moves_several)
+	if (!kernel_before_7())
 		tcase_add_test(tc, fallback_several_vmas);
 
 	add_files(add_case(s, "files"));
@@ -1447,7 +1441,7 @@ int main(void)
 	tcase_add_loop_test(tc, dontunmap, 0, 3);
 	tcase_add_loop_test(tc, dontunmap_next_to_itself, 0, 2);
 	tcase_add_test(tc, dontunmap_part_next_to_itself);
-	if (moves_several) {
+	if (!kernel_before_7()) {
 		tcase_add_loop_test(tc, dontunmap_several, 0, 3);
 		tcase_add_loop_test(tc, dontunmap_before_the_next, 0, 3);
 	}
@@ -1458,7 +1452,7 @@ int main(void)
 	tcase_add_test(tc, traced);
 	tcase_add_loop_test(tc, accounting, 0, ARRAY_SIZE(accounts));
 	tcase_add_loop_test(tc, near_the_limit, 0, 2);
-	if (moves_several)
+	if (!kernel_before_7())
 		tcase_add_test(tc, several_near_the_limit);
 
 	return run_guest_suite(s);
