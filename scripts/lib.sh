@@ -96,6 +96,14 @@ prune_old() {
 # Print an identifier of the compiler, for a key
 compiler_id() { "${CC:-gcc}" --version | head -n 1; }
 
+# Before building packages: settings of the user, and of the make that runs the script, must
+# not get in.
+unset_settings() {
+	unset "${!RELOCATE_@}" "${!DEB_@}" MAKEFLAGS MFLAGS MAKELEVEL GNUMAKEFLAGS MAKEOVERRIDES
+	unset CC AR OBJCOPY CFLAGS CXXFLAGS CPPFLAGS LDFLAGS PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+	unset LD_LIBRARY_PATH
+}
+
 # Use ccache for everything, with relative paths and no directory hash, so that
 # kernels and clones share objects.  It takes the list of headers from the compiler instead
 # of running the preprocessor on its own before each compilation (CCACHE_DEPEND).
