@@ -41,6 +41,16 @@ skip() {
 	printf 'ok %d - %s # SKIP %s\n' "$tap_count" "$1" "$2"
 }
 
+# tap_need TOOL:PACKAGE...: skip the whole script if a tool is not there
+tap_need() {
+	local word
+	for word; do
+		command -v "${word%:*}" >/dev/null && continue
+		echo "1..0 # SKIP no ${word%:*} (Debian package ${word#*:})"
+		exit 0
+	done
+}
+
 # tap_is GOT WANTED NAME
 tap_is() {
 	if [[ $1 == "$2" ]]; then

@@ -7,12 +7,7 @@ set -euo pipefail
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck source=tests/tap.sh
 . "$top/tests/tap.sh"
-for word in dh:debhelper dpkg-buildpackage:dpkg-dev lintian:lintian; do
-	command -v "${word%:*}" >/dev/null || {
-		echo "1..0 # SKIP no ${word%:*} (Debian package ${word#*:})"
-		exit 0
-	}
-done
+tap_need dh:debhelper dpkg-buildpackage:dpkg-dev lintian:lintian
 tmp=$(mktemp -d)
 trap 'rm -rf -- "$tmp"' EXIT
 unset MAKEFLAGS MFLAGS MAKELEVEL DEB_BUILD_OPTIONS SOURCE_DATE_EPOCH

@@ -8,12 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/tap.sh
 . "$here/../tap.sh"
-for word in dpkg-source:dpkg-dev patch:patch; do
-	command -v "${word%:*}" >/dev/null || {
-		echo "1..0 # SKIP no ${word%:*} (Debian package ${word#*:})"
-		exit 0
-	}
-done
+tap_need dpkg-source:dpkg-dev patch:patch
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 unset DEBFULLNAME

@@ -16,9 +16,7 @@ give_up() { echo "1..0 # SKIP $1"; exit 0; }
 codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 [[ $codename == bookworm || $codename == trixie ]] || give_up "neither Debian 12 nor 13 ($codename)"
 [[ $(id -u) == 0 ]] || give_up 'mmdebstrap and chroot need root'
-for word in mmdebstrap:mmdebstrap lintian:lintian dpkg-buildpackage:dpkg-dev; do
-	command -v "${word%:*}" >/dev/null || give_up "no ${word%:*} (Debian package ${word#*:})"
-done
+tap_need mmdebstrap:mmdebstrap lintian:lintian dpkg-buildpackage:dpkg-dev
 mirror=$("$top/scripts/fetch-source" --mirrors | head -n 1)
 [[ -n $mirror ]] || give_up 'apt has no mirror of Debian'
 
