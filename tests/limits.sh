@@ -31,6 +31,7 @@ idle_of() {
 	host-glibc-deb) echo 20 90 ;;
 	host-glibc-build) echo 20 90 ;;
 	host-bench) echo 30 60 ;;
+	host-demo) echo 150 150 ;;
 	host-glibc-growth) echo 60 150 ;;
 	host-run-kernel) echo 30 150 ;;
 	# With each glibc that is built

@@ -41,13 +41,18 @@ skip() {
 	printf 'ok %d - %s # SKIP %s\n' "$tap_count" "$1" "$2"
 }
 
+# tap_skip_all REASON: end the script, before its first test
+tap_skip_all() {
+	echo "1..0 # SKIP $1"
+	exit 0
+}
+
 # tap_need TOOL:PACKAGE...: skip the whole script if a tool is not there
 tap_need() {
 	local word
 	for word; do
-		command -v "${word%:*}" >/dev/null && continue
-		echo "1..0 # SKIP no ${word%:*} (Debian package ${word#*:})"
-		exit 0
+		command -v "${word%:*}" >/dev/null ||
+			tap_skip_all "no ${word%:*} (Debian package ${word#*:})"
 	done
 }
 

@@ -41,8 +41,7 @@ flat() { tr -s ' \n' ' ' | sed 's/^ //; s/ $//'; }
 # ---- the pages -------------------------------------------------------------------
 
 if ! command -v groff >/dev/null; then
-	echo '1..0 # SKIP no groff'
-	exit 0
+	tap_skip_all 'no groff'
 fi
 
 tap_is "$(printf '%s\n' "${pages[@]}" | sort)" 'man1/relocate-doctor.1

@@ -8,8 +8,7 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck source=tests/tap.sh
 . "$top/tests/tap.sh"
 if [[ ! -e $top/.git ]]; then
-	echo '1..0 # SKIP not a checkout of git'
-	exit 0
+	tap_skip_all 'not a checkout of git'
 fi
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT

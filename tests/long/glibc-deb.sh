@@ -11,14 +11,13 @@ top=$(cd "$here/../.." && pwd)
 . "$here/../tap.sh"
 build=$(realpath -m -- "${RELOCATE_BUILD:-build}")
 export RELOCATE_BUILD=$build LC_ALL=C
-give_up() { echo "1..0 # SKIP $1"; exit 0; }
 # shellcheck disable=SC1091 # of the system
 codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-[[ $codename == bookworm || $codename == trixie ]] || give_up "neither Debian 12 nor 13 ($codename)"
-[[ $(id -u) == 0 ]] || give_up 'mmdebstrap and chroot need root'
+[[ $codename == bookworm || $codename == trixie ]] || tap_skip_all "neither Debian 12 nor 13 ($codename)"
+[[ $(id -u) == 0 ]] || tap_skip_all 'mmdebstrap and chroot need root'
 tap_need mmdebstrap:mmdebstrap lintian:lintian dpkg-buildpackage:dpkg-dev
 mirror=$("$top/scripts/fetch-source" --mirrors | head -n 1)
-[[ -n $mirror ]] || give_up 'apt has no mirror of Debian'
+[[ -n $mirror ]] || tap_skip_all 'apt has no mirror of Debian'
 
 tmp=$(mktemp -d)
 trap 'rm -rf --one-file-system "$tmp"' EXIT
