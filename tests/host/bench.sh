@@ -97,7 +97,7 @@ at_most "huge pages, congruent, $what" "$(figure relocate 2048 yes)" 2.6
 
 at_most "swapped-out pages, not congruent, $what" "$(figure relocate 0 no)" 88
 at_most "swapped-out pages, congruent, $what" "$(figure relocate 0 yes)" 42
-at_most 'one page by itself, instructions per call' "$(figure relocate 4 no 4096)" 11450
+at_most 'one page by itself, instructions per call' "$(figure relocate 4 no 4096)" 11300
 
 coalescing() { # NAME FOLIO-KIB PIECES COLUMN
 	awk -F , -v row="$1,$2,$3" -v column="$4" '$1 "," $2 "," $3 == row { print $column }' "$tables/coalesce.csv"
