@@ -46,7 +46,7 @@ idle_of() {
 	guest-compat-methods-* | guest-compat-doctor-*) echo 20 100 ;;
 	guest-compat-heal-*) echo 20 130 ;;
 	# Stopped at every system call
-	guest-compat-children-* | long-compat-children-*) echo 40 290 ;;
+	long-compat-children-*) echo 40 290 ;;
 
 	long-faults-debug) echo 200 1300 ;;
 	long-tables-debug) echo 60 700 ;;
