@@ -94,7 +94,7 @@ quick() {
 quick 'quickstart without a word' 'usage:'
 quick 'quickstart with an unknown command' "unknown command 'frob'" frob
 quick 'quickstart with an unknown option' 'unknown option --frob' --frob
-quick 'quickstart with a stray word' "'frob' is not an option of configure" build frob
+quick 'quickstart with a stray word' "'frob' is neither an option of configure nor a variable" build frob
 quick 'quickstart passes configure'"'"'s complaint on' 'unrecognized options: --with-frob' build --with-frob
 
 # A configured folder, and a make that does not end by itself
@@ -109,9 +109,9 @@ echo "$*" >make.state
 while :; do sleep 0.1; done
 FAKE
 chmod +x bin/make
-PATH=$PWD/bin:$PATH env -C quick "$top/quickstart" build >quick/out 2>&1 &
+PATH=$PWD/bin:$PATH env -C quick "$top/quickstart" build COLOUR=red >quick/out 2>&1 &
 pid=$!
-wait_until grep -qs all quick/make.state || diag "$(<quick/out)"
+tap_true 'make gets the target and the variables' wait_until grep -qsx -- '.* all COLOUR=red' quick/make.state
 kill -TERM "$pid"
 wait "$pid" 2>/dev/null || :
 tap_true 'make ends with quickstart' wait_until grep -qs ended quick/make.state
