@@ -553,9 +553,11 @@ START_TEST(uffd_missing_event)
 	ck_assert_int_eq(mappings(to - PAGE, 9 * PAGE), 2);
 	check_rmap(to, 6 * PAGE, 1);
 	check_rmap(to + 6 * PAGE, PAGE, 2);
-	/* Without the registration nothing tells it from its neighbour. */
+	/* Without the registration nothing tells it from its neighbour, but that nobody has
+	 * touched that, as Linux 6.12 sees it.
+	 */
 	uffd_unregister(fd, to, 8 * PAGE);
-	ck_assert_int_eq(mappings(to - PAGE, 9 * PAGE), 1);
+	ck_assert_int_eq(mappings(to - PAGE, 9 * PAGE), kernel_before_7() ? 2 : 1);
 	check_rmap(to, 6 * PAGE, 1);
 	close(fd);
 }
@@ -760,7 +762,8 @@ int main(void)
 	tcase_add_test(tc, no_access);
 	tcase_add_test(tc, numa_hinting);
 	tcase_add_loop_test(tc, soft_dirty, 0, 2);
-	tcase_add_test(tc, guard_pages);
+	if (!kernel_before_7())
+		tcase_add_test(tc, guard_pages);
 	tcase_add_test(tc, lazily_freed);
 	tcase_add_test(tc, hwpoison);
 	tcase_add_test(tc, soft_offlined);
@@ -770,8 +773,10 @@ int main(void)
 
 	tc = add_case(s, "device");
 	tcase_add_loop_test(tc, device_private, 0, 6);
-	tcase_add_loop_test(tc, device_private_huge, 0, 2);
-	tcase_add_test(tc, device_private_huge_partly_covered);
+	if (!kernel_before_7()) {
+		tcase_add_loop_test(tc, device_private_huge, 0, 2);
+		tcase_add_test(tc, device_private_huge_partly_covered);
+	}
 	tcase_add_loop_test(tc, device_exclusive, 0, 2);
 
 	tc = add_case(s, "pinned");
@@ -787,7 +792,8 @@ int main(void)
 	tcase_add_test(tc, uffd_refused);
 	tcase_add_loop_test(tc, uffd_move_beside, 0, 4);
 	tcase_add_loop_test(tc, uffd_wp, 0, 20);
-	tcase_add_loop_test(tc, uffd_rwp, 0, 2);
+	if (!kernel_before_7())
+		tcase_add_loop_test(tc, uffd_rwp, 0, 2);
 	tcase_add_loop_test(tc, poison_marker, 0, 4);
 
 	return run_guest_suite(s);

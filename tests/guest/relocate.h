@@ -106,9 +106,9 @@ HELPER void move_to(char *old, size_t len, char *new, int flags)
 	} while (0)
 
 /*
- * Linux 6.12 moves one mapping a call, and knows no page offset of the anonymous pages of a
- * file: see kernel/README.md.  The release decides, since with a probe the tests of what
- * newer kernels have would vanish together with it.
+ * Linux 6.12 lacks what the tests that ask this are about: see kernel/README.md.  The release
+ * decides, since with a probe the tests of what newer kernels have would vanish together
+ * with it.
  */
 HELPER bool kernel_before_7(void)
 {
@@ -670,13 +670,22 @@ HELPER void advise(char *addr, size_t len, int advice)
 		ck_abort_msg("madvise %d: %s", advice, strerror(errno));
 }
 
-/* Fill with folios mapped by PMDs. */
+/*
+ * Fill a part of a mapping with folios mapped by PMDs. The advice is for the whole: Linux
+ * 6.12 would not merge the part with what has never been touched.
+ */
+HELPER void fill_huge_in(char *whole, size_t whole_len, char *addr, size_t len,
+			 unsigned int seed)
+{
+	advise(whole, whole_len, MADV_HUGEPAGE);
+	fill(addr, len, seed);
+	advise(whole, whole_len, SETTLED);
+	ck_assert_uint_eq(count_in_folios(addr, len, 512), len / PAGE);
+}
+
 HELPER void fill_huge(char *addr, size_t len, unsigned int seed)
 {
-	advise(addr, len, MADV_HUGEPAGE);
-	fill(addr, len, seed);
-	advise(addr, len, SETTLED);
-	ck_assert_uint_eq(count_in_folios(addr, len, 512), len / PAGE);
+	fill_huge_in(addr, len, addr, len, seed);
 }
 
 HELPER char *map_huge(char *addr, size_t len, unsigned int seed)
@@ -687,8 +696,9 @@ HELPER char *map_huge(char *addr, size_t len, unsigned int seed)
 	return addr;
 }
 
-/* Fill with large folios of one size, mapped by entries. */
-HELPER void fill_large(char *addr, size_t len, size_t size, unsigned int seed)
+/* Likewise with large folios of one size, mapped by entries. */
+HELPER void fill_large_in(char *whole, size_t whole_len, char *addr, size_t len,
+			  size_t size, unsigned int seed)
 {
 	char path[100];
 
@@ -696,12 +706,17 @@ HELPER void fill_large(char *addr, size_t len, size_t size, unsigned int seed)
 	/* None of 2 MiB. This stops khugepaged, too. */
 	write_file(THP "enabled", "never");
 	write_file(path, "madvise");
-	advise(addr, len, MADV_HUGEPAGE);
+	advise(whole, whole_len, MADV_HUGEPAGE);
 	fill(addr, len, seed);
-	advise(addr, len, SETTLED);
+	advise(whole, whole_len, SETTLED);
 	write_file(path, "never");
 	write_file(THP "enabled", "madvise");
 	ck_assert_uint_eq(count_in_folios(addr, len, size / PAGE), len / PAGE);
+}
+
+HELPER void fill_large(char *addr, size_t len, size_t size, unsigned int seed)
+{
+	fill_large_in(addr, len, addr, len, size, seed);
 }
 
 HELPER char *map_large(char *addr, size_t len, size_t size, unsigned int seed)
