@@ -54,11 +54,24 @@ static void drop(char *p, size_t page, size_t n)
 			state[page] = ZERO;
 }
 
+/* Linux 6.12 has no guards. */
 static void guard(char *p, size_t page, size_t n)
 {
+	if (kernel_before_7())
+		return;
 	advise(p + page * PAGE, n * PAGE, MADV_GUARD_INSTALL);
 	for (; n; n--)
 		state[page++] = GUARD;
+}
+
+static void unguard(char *p, size_t page, size_t n)
+{
+	if (kernel_before_7())
+		return;
+	advise(p + page * PAGE, n * PAGE, MADV_GUARD_REMOVE);
+	for (; n; n--, page++)
+		if (state[page] == GUARD)
+			state[page] = ZERO;
 }
 
 /* Contents are as expected. This maps the zero page where nothing was. */
@@ -81,7 +94,7 @@ static void verify(char *p, size_t pages)
 /* Have data everywhere, also in place of guards. */
 static void fill_rest(char *p, size_t page, size_t n)
 {
-	advise(p + page * PAGE, n * PAGE, MADV_GUARD_REMOVE);
+	unguard(p, page, n);
 	for (; n; n--, page++)
 		if (state[page] != DATA)
 			put(p, page, 1);
@@ -880,10 +893,7 @@ static void mutate(char *p)
 					(void)*(volatile char *)(p + j * PAGE);
 			break;
 		default:
-			advise(at, n * PAGE, MADV_GUARD_REMOVE);
-			for (size_t j = page; j < page + n; j++)
-				if (state[j] == GUARD)
-					state[j] = ZERO;
+			unguard(p, page, n);
 			drop(p, page, n);
 			put(p, page, n);
 		}
@@ -966,7 +976,8 @@ int main(void)
 	add_places(tc, soft_dirty, 0, PLACES);
 	add_places(tc, small_with_holes, 0, PLACES);
 	add_places(tc, small_and_zero_pages, 0, PLACES);
-	add_places(tc, small_and_guards, 0, PLACES);
+	if (!kernel_before_7())
+		add_places(tc, small_and_guards, 0, PLACES);
 	add_places(tc, locked, 0, PLACES);
 	add_places(tc, pinned, 0, PLACES);
 
