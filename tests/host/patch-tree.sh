@@ -139,6 +139,9 @@ for dir in "$top"/kernel/7.3/patches "$top"/glibc-patches/[0-9]* "$top"/man/patc
 		not_ok "round trip of the $name patches" "$err"
 		continue
 	fi
+	# The cover letter is none.
+	number=$(find "$dir" -name '*.patch' ! -name '*-cover-letter.patch' | wc -l)
+	tap_like "$err" " and $number patches" "the $name patches are counted"
 	"$top/scripts/patch-tree" export "${args[@]}" 2>/dev/null
 	mkdir -p "$tmp/expected"
 	rm -f "$tmp/expected"/*
