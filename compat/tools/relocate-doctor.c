@@ -560,7 +560,7 @@ static void give_advice(struct findings *found)
 	}
 	if (!has(&m[KERNEL], SUPPORTED)) {
 		if (found->libc_version)
-			advise(found, "a program that cannot be changed keeps few mappings with GLIBC_TUNABLES=glibc.malloc.mmap_max=0, with LD_PRELOAD=libmremap_compat_preload.so and MREMAP_COMPAT_PRELOAD=realloc, or with jemalloc or mimalloc in LD_PRELOAD: relocate-anon(7) has figures");
+			advise(found, "a program that cannot be changed keeps few mappings with GLIBC_TUNABLES=glibc.malloc.mmap_max=0, with the full path of libmremap_compat_preload.so in LD_PRELOAD and MREMAP_COMPAT_PRELOAD=realloc, or with jemalloc or mimalloc in LD_PRELOAD: relocate-anon(7) has figures");
 		advise(found, "raising vm.max_map_count puts the limit off, at some 250 to 400 bytes of kernel memory for each mapping");
 	}
 	if (in_doubt(&m[KERNEL]) || in_doubt(&m[UFFD_MOVE]) ||

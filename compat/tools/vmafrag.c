@@ -836,7 +836,7 @@ static int check_options(const struct options *options)
 		return usage_error("--warn and --critical do not go with --watch");
 	if (options->svg && is_stdout(options->svg) &&
 	    (options->json || options->prometheus || options->why))
-		return usage_error("--svg - goes without other output");
+		return usage_error("--svg - cannot be combined with other output");
 	if (thresholds->warn > 0 && thresholds->critical > 0 &&
 	    thresholds->warn > thresholds->critical)
 		return usage_error("--warn must not be above --critical");
@@ -891,7 +891,7 @@ static int parse_options(int argc, char **argv, struct options *options,
 			options->monitoring = true;
 			*percent = parse_percent(optarg);
 			if (!(*percent > 0))
-				return usage_error("'%s' is no percentage above 0 and up to 100",
+				return usage_error("'%s' is not a percentage above 0 and up to 100",
 						   optarg);
 			break;
 		case OPT_WHY:

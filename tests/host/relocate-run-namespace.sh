@@ -368,7 +368,7 @@ mounts() {
 # shellcheck disable=SC2016 # the inner shells expand it
 forbidden() {
 	local by_loader how word
-	by_loader="*no namespace (%s): readlink runs by the loader*"$'\n'"$(readlink -f "$lib/ld-linux-x86-64.so.2")"
+	by_loader="*no namespace (%s): readlink is started by the loader*"$'\n'"$(readlink -f "$lib/ld-linux-x86-64.so.2")"
 	for how in "unshare 1" "unshare kill" "mount 13"; do
 		case $how in
 		"unshare 1") word="user namespace: Operation not permitted" ;;

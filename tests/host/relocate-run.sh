@@ -80,6 +80,8 @@ printf 'text\n' >data
 mkdir dir
 
 try "help" 0 "Usage: relocate-run*" "$run" --help
+try "two ways at once" 125 "relocate-run: --loader and --namespace exclude each other" "$run" --loader --namespace true
+try "the same way twice" 0 "" "$run" --loader --loader true
 try "unknown option" 125 "relocate-run: unknown option --nope*" "$run" --nope
 try "no program" 125 "*no program given*" "$run"
 try "program with a path, argv[0] kept" 0 "[[]./show[]][[]a b[]][[][]]" \
@@ -184,7 +186,7 @@ release anon-2.36 2.36
 try "only older ones: the newest" 0 "$tmp/c/lib/anon-2.36" "$run" --glibc
 try "and no namespace" 125 "relocate-run: glibc 2.36 in $c-2.36 is older than the system's 2.38" \
 	"$run" --namespace true
-try "but the loader, which it says" 0 "relocate-run: no namespace (*is older*): true runs by the loader*version 2.36." "$run" true
+try "but the loader, which it says" 0 "relocate-run: no namespace (*is older*): true is started by the loader*version 2.36." "$run" true
 release anon 2.44
 try "the only newer one" 0 "$tmp/c/lib/anon" "$run" --glibc
 release anon-2.41 2.41
