@@ -10,6 +10,7 @@
 #include "storm.h"
 
 #include <sys/mman.h>
+#include <sys/utsname.h>
 
 #define RW (PROT_READ | PROT_WRITE)
 
@@ -249,6 +250,17 @@ static bool vma_home(const struct mpage *pages, const struct seen_vma *vma, int 
 	return false;
 }
 
+/*
+ * Linux 6.12 moves one mapping a call, has no guard pages, and does not relocate private
+ * mappings of files: see kernel/README.md.
+ */
+static bool kernel_before_7(void)
+{
+	struct utsname name;
+
+	return !uname(&name) && atoi(name.release) < 7;
+}
+
 /* ---- relocation --------------------------------------------------------------------- */
 
 enum relocates { NO, YES, PERHAPS };
@@ -265,6 +277,9 @@ static enum relocates relocates(const struct model *m, const struct mpage *pages
 
 		if (p->kind == SHARED)
 			return NO;
+		/* It does if nothing has been written. */
+		if (p->kind == FILE_PRIVATE && kernel_before_7())
+			return PERHAPS;
 		if (!inst || inst->refs == 1)
 			continue;
 		shared = true;
@@ -334,6 +349,9 @@ static struct expect expect_move(const struct model *m, const struct step *s,
 
 	if (!pages[r.start].mapped)
 		return ERROR(EFAULT);
+	if (kernel_before_7() && (part_end(seen, r.start, r.end) < r.end ||
+				  part_end(other, r.start, r.end) < r.end))
+		return VERDICT(SKIP);
 	/* What happens then depends on where mappings end. */
 	if (any_flag(pages, r, WATCHED | SEALED) || any_flag(pages, to, SEALED)) {
 		if (!same_vmas(seen, other, r))
@@ -373,9 +391,11 @@ static bool decided_by_arguments(const struct step *s, struct expect *e)
 	const uint64_t addr = s->addr, old = page_align(s->len), new = page_align(s->a);
 	const uint64_t flags = s->b, to = s->c;
 
-	if (flags & ~(uint64_t)31 ||
-	    (flags & RELOCATE_FLAGS && !(flags & MREMAP_MAYMOVE)) ||
-	    addr % PAGE || !new || new > TASK_MAX)
+	if (new > TASK_MAX && kernel_before_7())
+		*e = VERDICT(SKIP);
+	else if (flags & ~(uint64_t)31 ||
+		 (flags & RELOCATE_FLAGS && !(flags & MREMAP_MAYMOVE)) ||
+		 addr % PAGE || !new || new > TASK_MAX)
 		*e = ERROR(EINVAL);
 	else if (new > TASK_MIN)
 		*e = VERDICT(SKIP);
@@ -384,7 +404,8 @@ static bool decided_by_arguments(const struct step *s, struct expect *e)
 		  (flags & MREMAP_DONTUNMAP && old != new) ||
 		  /* The sums may wrap, which matters for nonsense only. */
 		  (addr + old > to && to + new > addr)))
-		*e = ERROR(EINVAL);
+		/* Linux 6.12 looks first whether anything is mapped. */
+		*e = kernel_before_7() ? VERDICT(SKIP) : ERROR(EINVAL);
 	/* Nonsense that gets so far: the arena is all there is. */
 	else if (!in_arena(addr, 0) || addr == ADDR(PAGES))
 		*e = addr >> 63 || !addr ? ERROR(EFAULT) : VERDICT(SKIP);
@@ -475,8 +496,9 @@ static struct expect expect_mremap(const struct model *m, const struct step *s,
 	r = range_of(addr, old < new ? old : new);
 	if (part_end(seen, r.start, r.end) != part_end(other, r.start, r.end))
 		return VERDICT(SKIP);
+	/* Linux 6.12 unmaps the destination before it finds that out. */
 	if (part_end(seen, r.start, r.end) < r.end)
-		return ERROR(EFAULT);
+		return kernel_before_7() ? VERDICT(SKIP) : ERROR(EFAULT);
 	return placed ? expect_placed(m, s, seen, r) : expect_growth(m, s, seen, other, r);
 }
 
@@ -486,6 +508,8 @@ static struct expect expect_advise(const struct mpage *pages, const struct step 
 	bool hole = false;
 
 	if (any_flag(pages, r, SEALED))
+		return VERDICT(SKIP);
+	if ((s->a == 102 || s->a == 103) && kernel_before_7())
 		return VERDICT(SKIP);
 	for (int i = r.start; i < r.end; i++) {
 		const struct mpage *p = &pages[i];
