@@ -747,7 +747,7 @@ page=$(tr '\n' ' ' <"$top/man/relocate-anon.7")
 for name in DEFAULT_COUNT CALLS_PER_COUNT; do
 	number=$(define $name)
 	((number < 1000)) || number=${number%???},${number: -3}
-	tap_like "$page" "(is|not before) ${number}[, .]" "relocate-anon(7) has $name"
+	tap_like "$page" "(is|at least) ${number}[, .]" "relocate-anon(7) has $name"
 done
 
 # The report goes to what was standard error, and to nothing else.
