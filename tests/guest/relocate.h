@@ -26,10 +26,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../release.h"
 #include "../suite.h"
 
 #define RELOCATE 8
@@ -104,19 +104,6 @@ HELPER void move_to(char *old, size_t len, char *new, int flags)
 		ck_assert_ptr_eq(sys_mremap(__VA_ARGS__), MAP_FAILED);	\
 		ck_assert_int_eq(errno, err);				\
 	} while (0)
-
-/*
- * Linux 6.12 lacks what the tests that ask this are about: see kernel/README.md.  The release
- * decides, since with a probe the tests of what newer kernels have would vanish together
- * with it.
- */
-HELPER bool kernel_before_7(void)
-{
-	struct utsname name;
-
-	assert_quietly(!uname(&name));
-	return atoi(name.release) < 7;
-}
 
 /* ---- mapping and contents ------------------------------------------------ */
 

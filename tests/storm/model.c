@@ -10,7 +10,8 @@
 #include "storm.h"
 
 #include <sys/mman.h>
-#include <sys/utsname.h>
+
+#include "../release.h"
 
 #define RW (PROT_READ | PROT_WRITE)
 
@@ -248,17 +249,6 @@ static bool vma_home(const struct mpage *pages, const struct seen_vma *vma, int 
 		}
 	}
 	return false;
-}
-
-/*
- * Linux 6.12 moves one mapping a call, has no guard pages, and does not relocate private
- * mappings of files: see kernel/README.md.
- */
-static bool kernel_before_7(void)
-{
-	struct utsname name;
-
-	return !uname(&name) && atoi(name.release) < 7;
 }
 
 /* ---- relocation --------------------------------------------------------------------- */
